@@ -1,0 +1,46 @@
+//! What a demonstration declares of itself: one question, its claims, its rule, its snippets.
+
+use crate::claims::Claim;
+use crate::report::SnippetText;
+use crate::stage::Stage;
+
+/// One demonstration. Its file is its name with `_` for `-`; its place in `DEMOS` is its place in the reading order.
+pub struct Demo {
+    pub name: &'static str,
+    pub question: &'static str,
+    pub claims: &'static [Claim],
+    /// How the verdicts follow from what is seen, in words.
+    pub rule: &'static str,
+    /// What `--set` may change.
+    pub parameters: &'static [Parameter],
+    pub snippets: &'static [Snippet],
+    /// Tells the stage what happens. An error fails the demonstration.
+    pub run: fn(&mut Stage) -> anyhow::Result<()>,
+}
+
+/// A number that the user may set: `--set task_s=2`.
+pub struct Parameter {
+    pub key: &'static str,
+    pub unit: &'static str,
+    pub says: &'static str,
+    pub default: f64,
+    pub low: f64,
+    pub high: f64,
+}
+
+/// A snippet's file: its path from the project's root, and its text.
+pub struct Snippet {
+    pub path: &'static str,
+    pub text: &'static str,
+}
+
+impl Snippet {
+    /// The crates that its header lists: `std`, or `nix 0.31 (process, signal); crossbeam-channel 0.5`.
+    pub fn needs(&self) -> &'static str {
+        self.text.lines().find_map(|line| line.strip_prefix("//! Needs: ")).unwrap_or("")
+    }
+
+    pub fn to_text(&self) -> SnippetText {
+        SnippetText { path: self.path.to_owned(), needs: self.needs().to_owned(), text: self.text.to_owned() }
+    }
+}

@@ -1,0 +1,28 @@
+//! Timing and output for all five programs: the one clock, the statistics, the claims, the report, the runner.
+#![forbid(unsafe_code)]
+#![deny(clippy::disallowed_methods)]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("the demonstrations need Linux; snippets whose header says 'anything with threads' run elsewhere too");
+
+pub mod audit;
+pub mod claims;
+mod cli;
+pub mod demo;
+pub mod machine;
+pub mod measure;
+pub mod number;
+pub mod report;
+mod refused;
+mod runner;
+pub mod stage;
+pub mod stats;
+pub mod text;
+pub mod tour;
+
+pub use claims::Claim;
+pub use demo::{Demo, Parameter, Snippet};
+pub use refused::refused;
+pub use report::{Cell, Column, Effort, Lane, Mood, Placement, Role, Table, Timeline, Verdict};
+pub use runner::main;
+pub use stage::Stage;

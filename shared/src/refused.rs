@@ -1,0 +1,23 @@
+//! Was it refused by this machine (no permission, no such facility, no room), or is it a mistake of ours?
+
+use nix::errno::Errno;
+
+/// Says why, if the error means that this machine refuses the resource; a demonstration then skips what needs it.
+pub fn refused(error: &anyhow::Error) -> Option<String> {
+    let code = error.chain().find_map(|cause| {
+        let by_std = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+        by_std.map(Errno::from_raw).or_else(|| cause.downcast_ref::<Errno>().copied())
+    })?;
+    let refusals = [
+        Errno::EPERM,
+        Errno::EACCES,
+        Errno::ENOSYS,
+        Errno::EOPNOTSUPP,
+        Errno::EAGAIN,
+        Errno::ENOMEM,
+        Errno::ENOSPC,
+        Errno::EMFILE,
+        Errno::ENFILE,
+    ];
+    refusals.contains(&code).then(|| format!("{error:#}"))
+}
