@@ -1,0 +1,84 @@
+//! Which CPU does each side sit on? Same CPU, different CPUs, or wherever the kernel likes.
+
+use anyhow::{Context, Result};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
+use crate::report::Placement;
+
+/// The CPUs that this process may use, lowest first.
+pub fn usable_cpus() -> Vec<usize> {
+    let Ok(set) = sched_getaffinity(THIS_THREAD) else { return vec![0] };
+    (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).collect()
+}
+
+/// Where the measuring side and its peer sit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seats {
+    pub own: Seat,
+    pub peer: Seat,
+}
+
+/// One side's place: a CPU, or any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seat {
+    Anywhere,
+    Cpu(usize),
+}
+
+impl Seats {
+    /// None if the placement needs a second CPU and there is none.
+    pub fn of(placement: Placement) -> Option<Seats> {
+        let cpus = usable_cpus();
+        let own = *cpus.last()?; // The last: the first one serves most interrupts.
+        match placement {
+            Placement::Free => Some(Seats { own: Seat::Anywhere, peer: Seat::Anywhere }),
+            Placement::SameCpu => Some(Seats { own: Seat::Cpu(own), peer: Seat::Cpu(own) }),
+            Placement::OtherCpu => {
+                let others: Vec<usize> = cpus.iter().copied().filter(|&cpu| cpu != own).collect();
+                // Two hardware threads of one core share its caches: prefer a core of the peer's own.
+                let siblings = siblings(own);
+                let peer = others.iter().rev().find(|cpu| !siblings.contains(cpu)).or(others.last())?;
+                Some(Seats { own: Seat::Cpu(own), peer: Seat::Cpu(*peer) })
+            }
+        }
+    }
+}
+
+impl Seat {
+    /// Pins the calling thread here until the guard is dropped.
+    pub fn sit(self) -> Result<Pinned> {
+        let Seat::Cpu(cpu) = self else { return Ok(Pinned { before: None }) };
+        let before = sched_getaffinity(THIS_THREAD).context("reading the CPU affinity")?;
+        let mut only = CpuSet::new();
+        only.set(cpu).context("naming the CPU")?;
+        sched_setaffinity(THIS_THREAD, &only).with_context(|| format!("pinning to CPU {cpu}"))?;
+        Ok(Pinned { before: Some(before) })
+    }
+}
+
+/// Gives the calling thread its old CPUs back on drop.
+#[must_use]
+pub struct Pinned {
+    before: Option<CpuSet>,
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            let _ = sched_setaffinity(THIS_THREAD, before); // It was allowed a moment ago; a drop cannot report.
+        }
+    }
+}
+
+const THIS_THREAD: Pid = Pid::from_raw(0); // What the affinity calls take zero for.
+
+fn siblings(cpu: usize) -> Vec<usize> {
+    let path = format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list");
+    let list = std::fs::read_to_string(path).unwrap_or_default();
+    let range = |part: &str| {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        Some(from.parse().ok()?..=to.parse().ok()?)
+    };
+    list.trim().split(',').filter_map(range).flatten().collect()
+}
