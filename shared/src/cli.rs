@@ -1,0 +1,192 @@
+//! What did the user ask for? The command line of the five programs.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::error::ErrorKind;
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser};
+
+use crate::demo::{Demo, Parameter};
+use crate::report::Effort;
+
+/// The options, as clap reads them.
+#[derive(Parser, Debug)]
+#[command(version, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Options {
+    /// The demonstrations to run; all, in reading order, if none is named
+    pub demonstrations: Vec<String>,
+
+    /// One line each: name, tab, question
+    #[arg(long)]
+    pub list: bool,
+
+    /// How much to spend: shapes for the impatient, the tour's sizes, or large sizes and long series
+    #[arg(long, value_enum, default_value = "normal")]
+    pub effort: Effort,
+
+    /// Write the report document; with '-' stdout carries it alone and the narration goes to stderr
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// Print the snippet files of one demonstration, ready to paste
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+
+    /// Your own data, for a demonstration that takes some
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+
+    /// A demonstration's own parameter
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+
+    /// Colour; auto honours NO_COLOR, CLICOLOR_FORCE and a non-terminal
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+
+    /// Seconds that one demonstration may take [default: 30, 300 or 1800, by effort]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub deadline: Option<u64>,
+
+    /// The runner's own: be the process in which the named demonstration runs
+    #[arg(long, hide = true)]
+    pub perform: bool,
+
+    /// The runner's own: clean up after a runner that was killed
+    #[arg(long, hide = true)]
+    pub janitor: bool,
+}
+
+impl Options {
+    /// Reads a command line. The error, or the help asked for, is clap's: it prints itself and knows its exit code.
+    pub fn parse_from(
+        demos: &'static [Demo],
+        program: &str,
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Result<Options, clap::Error> {
+        let mut command = command(demos, program);
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        let options = Options::from_arg_matches(&matches)?;
+        if let Some(file) = &options.input {
+            let says = format!("no demonstration here takes data of your own: --input {} is of no use", file.display());
+            return Err(command.error(ErrorKind::ArgumentConflict, says));
+        }
+        for setting in &options.set {
+            check(setting, &options.selected(demos)).map_err(|says| command.error(ErrorKind::InvalidValue, says))?;
+        }
+        Ok(options)
+    }
+
+    /// The demonstrations that were named, or all; each once, in reading order.
+    pub fn selected(&self, demos: &'static [Demo]) -> Vec<&'static Demo> {
+        let named = |demo: &&Demo| self.demonstrations.is_empty() || self.demonstrations.iter().any(|n| n == demo.name);
+        demos.iter().filter(named).collect()
+    }
+
+    /// The user's values for the parameters that this demonstration declares.
+    pub fn settings(&self, demo: &Demo) -> Vec<(&'static str, f64)> {
+        let given = |parameter: &Parameter| {
+            let setting = self.set.iter().rev().find_map(|setting| setting.strip_prefix(parameter.key)?.strip_prefix('='));
+            (parameter.key, setting.and_then(|value| value.parse().ok()).unwrap_or(parameter.default))
+        };
+        demo.parameters.iter().map(given).collect()
+    }
+
+    pub fn deadline_s(&self) -> u64 {
+        self.deadline.unwrap_or(match self.effort {
+            Effort::Quick => 30,
+            Effort::Normal => 300,
+            Effort::Thorough => 1800,
+        })
+    }
+}
+
+fn command(demos: &'static [Demo], program: &str) -> clap::Command {
+    let names = || PossibleValuesParser::new(demos.iter().map(|demo| demo.name));
+    let mut after = String::from("Demonstrations:\n");
+    for demo in demos {
+        after.push_str(&format!("  {:<20} {}\n", demo.name, demo.question));
+        for Parameter { key, unit, says, default, low, high } in demo.parameters {
+            let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
+            after.push_str(&format!("      --set {key}=VALUE  {says} ({low} to {high}{unit}, default {default})\n"));
+        }
+    }
+    after.push_str(
+        "\nExit code: 0 every fact held, 1 one did not or a demonstration failed, 2 usage,\n\
+         129/130/143 hung up, interrupted, terminated, 141 the reader of stdout went away",
+    );
+    Options::command()
+        .name(program.to_owned())
+        .bin_name(program.to_owned())
+        .mut_arg("demonstrations", |arg| arg.value_parser(names()).hide_possible_values(true))
+        .mut_arg("source", |arg| arg.value_parser(names()).hide_possible_values(true))
+        .after_help(after)
+}
+
+/// Refuses a setting that none of the demonstrations declares, or that is out of its range.
+fn check(setting: &str, demos: &[&Demo]) -> Result<(), String> {
+    let declared: Vec<&Parameter> = demos.iter().flat_map(|demo| demo.parameters).collect();
+    let there_is = || match declared.as_slice() {
+        [] => "these demonstrations have no parameters".to_owned(),
+        some => {
+            let each = some.iter().map(|p| format!("{} ({} to {} {})", p.key, p.low, p.high, p.unit).replace(" )", ")"));
+            format!("there is: {}", each.collect::<Vec<_>>().join(", "))
+        }
+    };
+    let (key, value) = setting.split_once('=').ok_or_else(|| format!("'{setting}' is not KEY=VALUE; {}", there_is()))?;
+    let mut matching = declared.iter().filter(|parameter| parameter.key == key).peekable();
+    matching.peek().ok_or_else(|| format!("no parameter '{key}'; {}", there_is()))?;
+    let number: f64 = value.parse().map_err(|_| format!("'{value}' is not a number; {}", there_is()))?;
+    match matching.find(|parameter| !(parameter.low..=parameter.high).contains(&number)) {
+        Some(_) => Err(format!("{key}={value} is out of range; {}", there_is())),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARAMETER: Parameter =
+        Parameter { key: "task_s", unit: "s", says: "how long", default: 5.0, low: 0.0, high: 60.0 };
+    const DEMOS: &[Demo] = &[demo("lost-update", &[PARAMETER]), demo("visibility", &[])];
+
+    const fn demo(name: &'static str, parameters: &'static [Parameter]) -> Demo {
+        Demo { name, question: "?", claims: &[], rule: "", parameters, snippets: &[], run: |_| Ok(()) }
+    }
+
+    fn parse(words: &[&str]) -> Result<Options, clap::Error> {
+        Options::parse_from(DEMOS, "race-demo", ["race-demo"].iter().chain(words).map(OsString::from))
+    }
+
+    #[test]
+    fn no_name_selects_all_and_names_keep_the_reading_order() {
+        let names = |words| parse(words).unwrap().selected(DEMOS).iter().map(|demo| demo.name).collect::<Vec<_>>();
+        assert_eq!(names(&[]), ["lost-update", "visibility"]);
+        assert_eq!(names(&["visibility", "lost-update", "visibility"]), ["lost-update", "visibility"]);
+    }
+
+    #[test]
+    fn a_mistyped_name_is_answered_with_the_nearest() {
+        let error = parse(&["lost-updat"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("'lost-update'"), "{error}");
+    }
+
+    #[test]
+    fn settings_are_checked_against_what_is_declared() {
+        let given = parse(&["lost-update", "--set", "task_s=2"]).unwrap();
+        assert_eq!(given.settings(&DEMOS[0]), [("task_s", 2.0)]);
+        for wrong in ["task=2", "task_s", "task_s=x", "task_s=61", "task_s=NaN"] {
+            let error = parse(&["lost-update", "--set", wrong]).unwrap_err();
+            assert!(error.to_string().contains("there is: task_s (0 to 60 s)"), "{error}");
+        }
+        assert!(parse(&["visibility", "--set", "task_s=2"]).unwrap_err().to_string().contains("no parameters"));
+    }
+
+    #[test]
+    fn input_is_refused_where_none_is_taken() {
+        assert_eq!(parse(&["--input", "file"]).unwrap_err().exit_code(), 2);
+    }
+}

@@ -1,0 +1,94 @@
+//! Where does the text go? One writer, which a full pipe or a stopped terminal cannot make deaf to signals.
+
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use clap::ColorChoice;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+
+use super::Stop;
+use super::signals::Signals;
+use crate::text::Look;
+
+/// Stdout or stderr.
+pub(crate) enum Output {
+    Stdout(io::Stdout),
+    Stderr(io::Stderr),
+}
+
+impl Output {
+    /// The width of the terminal, 80 where there is none; colour as the user wants it and the other end bears it.
+    pub(crate) fn look(&self, color: ColorChoice) -> Look {
+        let wanted = match color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => {
+                let choice = match self {
+                    Output::Stdout(stdout) => anstream::AutoStream::choice(stdout),
+                    Output::Stderr(stderr) => anstream::AutoStream::choice(stderr),
+                };
+                choice != anstream::ColorChoice::Never
+            }
+        };
+        let columns = if self.is_terminal() { terminal_size::terminal_size_of(self.as_fd()) } else { None };
+        Look { width: columns.map_or(80, |(width, _)| usize::from(width.0).max(40)), color: wanted }
+    }
+
+    pub(crate) fn is_terminal(&self) -> bool {
+        match self {
+            Output::Stdout(stdout) => stdout.is_terminal(),
+            Output::Stderr(stderr) => stderr.is_terminal(),
+        }
+    }
+
+    /// Writes all of it, unless a signal that ends the run comes first or the reader is gone.
+    pub(crate) fn write(&mut self, text: &str, signals: &Signals) -> Result<(), Stop> {
+        const CHUNK: usize = 4096; // PIPE_BUF: a pipe that polls as writable takes so much without blocking.
+        for chunk in text.as_bytes().chunks(CHUNK) {
+            self.wait_until_writable(signals)?;
+            let written = match self {
+                Output::Stdout(stdout) => stdout.write_all(chunk).and_then(|()| stdout.flush()),
+                Output::Stderr(stderr) => stderr.write_all(chunk),
+            };
+            match written {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(Stop::ReaderGone),
+                Err(error) => return Err(Stop::CannotWrite(error)),
+                Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_until_writable(&self, signals: &Signals) -> Result<(), Stop> {
+        loop {
+            let mut both =
+                [PollFd::new(self.as_fd(), PollFlags::POLLOUT), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut both, PollTimeout::NONE) {
+                Ok(_) => {}
+                Err(Errno::EINTR) => continue,
+                Err(error) => return Err(Stop::CannotWrite(error.into())),
+            }
+            // A child's end waits for its turn: whoever reads the events asks for it by itself.
+            let writable = both[0].any().unwrap_or(true);
+            match both[1].any().unwrap_or(false).then(|| signals.next()).flatten() {
+                Some(signal @ (Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP)) => return Err(Stop::Signal(signal)),
+                Some(Signal::SIGTSTP) => super::stop_here(),
+                _ => {}
+            }
+            if writable {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl AsFd for Output {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Output::Stdout(stdout) => stdout.as_fd(),
+            Output::Stderr(stderr) => stderr.as_fd(),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Which signal came? They are blocked and read from a descriptor, so that one loop waits for everything.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use anyhow::{Context, Result};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+/// The signals that the runner answers: interrupt, terminate, hang up, stop from the terminal, child's change.
+const ANSWERED: [Signal; 5] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGTSTP, Signal::SIGCHLD];
+
+pub(crate) struct Signals {
+    descriptor: SignalFd,
+}
+
+impl Signals {
+    /// Blocks the answered signals but for those that this program was started to ignore (as `nohup` does).
+    pub(crate) fn block() -> Result<Signals> {
+        let ignored = procfs::process::Process::myself().and_then(|me| me.status()).map_or(0, |status| status.sigign);
+        let mut set = SigSet::empty();
+        for signal in ANSWERED {
+            let bit = 1u64 << (signal as u32 - 1);
+            if ignored & bit == 0 || signal == Signal::SIGCHLD {
+                set.add(signal);
+            }
+        }
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None).context("blocking signals")?;
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        Ok(Signals { descriptor: SignalFd::with_flags(&set, flags).context("signalfd")? })
+    }
+
+    /// The next signal that has come; none if none is waiting.
+    pub(crate) fn next(&self) -> Option<Signal> {
+        let info = self.descriptor.read_signal().ok()??;
+        Signal::try_from(info.ssi_signo as i32).ok()
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+/// A process that inherited blocked signals must unblock them before it does anything else.
+pub(crate) fn unblock_all() -> Result<()> {
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("unblocking signals")
+}
