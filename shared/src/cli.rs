@@ -87,7 +87,8 @@ impl Options {
     /// The user's values for the parameters that this demonstration declares.
     pub fn settings(&self, demo: &Demo) -> Vec<(&'static str, f64)> {
         let given = |parameter: &Parameter| {
-            let setting = self.set.iter().rev().find_map(|setting| setting.strip_prefix(parameter.key)?.strip_prefix('='));
+            let setting =
+                self.set.iter().rev().find_map(|setting| setting.strip_prefix(parameter.key)?.strip_prefix('='));
             (parameter.key, setting.and_then(|value| value.parse().ok()).unwrap_or(parameter.default))
         };
         demo.parameters.iter().map(given).collect()
@@ -119,6 +120,7 @@ fn command(demos: &'static [Demo], program: &str) -> clap::Command {
     Options::command()
         .name(program.to_owned())
         .bin_name(program.to_owned())
+        .about("Claims on threads and processes, each tried out on this machine; this program is one topic of five")
         .mut_arg("demonstrations", |arg| arg.value_parser(names()).hide_possible_values(true))
         .mut_arg("source", |arg| arg.value_parser(names()).hide_possible_values(true))
         .after_help(after)
@@ -130,11 +132,13 @@ fn check(setting: &str, demos: &[&Demo]) -> Result<(), String> {
     let there_is = || match declared.as_slice() {
         [] => "these demonstrations have no parameters".to_owned(),
         some => {
-            let each = some.iter().map(|p| format!("{} ({} to {} {})", p.key, p.low, p.high, p.unit).replace(" )", ")"));
+            let each =
+                some.iter().map(|p| format!("{} ({} to {} {})", p.key, p.low, p.high, p.unit).replace(" )", ")"));
             format!("there is: {}", each.collect::<Vec<_>>().join(", "))
         }
     };
-    let (key, value) = setting.split_once('=').ok_or_else(|| format!("'{setting}' is not KEY=VALUE; {}", there_is()))?;
+    let (key, value) =
+        setting.split_once('=').ok_or_else(|| format!("'{setting}' is not KEY=VALUE; {}", there_is()))?;
     let mut matching = declared.iter().filter(|parameter| parameter.key == key).peekable();
     matching.peek().ok_or_else(|| format!("no parameter '{key}'; {}", there_is()))?;
     let number: f64 = value.parse().map_err(|_| format!("'{value}' is not a number; {}", there_is()))?;

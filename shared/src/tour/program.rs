@@ -37,7 +37,8 @@ impl Program {
 
     /// The names of its demonstrations, in reading order.
     pub(super) fn list(&self) -> Result<Vec<String>> {
-        let output = Command::new(&self.path).arg("--list").output().with_context(|| format!("starting {}", self.name))?;
+        let output =
+            Command::new(&self.path).arg("--list").output().with_context(|| format!("starting {}", self.name))?;
         let listed = String::from_utf8_lossy(&output.stdout).into_owned();
         Ok(listed.lines().filter_map(|line| Some(line.split_once('\t')?.0.to_owned())).collect())
     }
