@@ -22,7 +22,13 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub(crate) fn new(demo: &Demo, events: Box<dyn Write>, effort: Effort, directory: PathBuf, prefix: String) -> Stage {
+    pub(crate) fn new(
+        demo: &Demo,
+        events: Box<dyn Write>,
+        effort: Effort,
+        directory: PathBuf,
+        prefix: String,
+    ) -> Stage {
         let settings = demo.parameters.iter().map(|parameter| (parameter.key, parameter.default)).collect();
         Stage { claims: demo.claims, events, effort, settings, directory, prefix }
     }
@@ -49,7 +55,8 @@ impl Stage {
         found.unwrap_or_else(|| panic!("the demonstration declares no parameter '{key}'")).1
     }
 
-    /// A directory of this demonstration's own, empty at first and removed after it; also its `TMPDIR`.
+    /// A directory of this demonstration's own, empty at first; also its `TMPDIR`. A file that is still there at the end
+    /// counts as left behind, before the directory is removed.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -114,7 +121,13 @@ impl Stage {
         value: f64,
         unit: &str,
     ) -> Result<()> {
-        self.give(ClaimVerdict { claim, verdict, because: because.into(), value: Some(value), unit: Some(unit.to_owned()) })
+        self.give(ClaimVerdict {
+            claim,
+            verdict,
+            because: because.into(),
+            value: Some(value),
+            unit: Some(unit.to_owned()),
+        })
     }
 
     /// Says what disturbed the run.
