@@ -1,0 +1,10 @@
+//! How processes talk, and what it costs beside threads.
+#![deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
+
+mod round_trip;
+
+const DEMOS: &[shared::Demo] = &[round_trip::DEMO];
+
+fn main() -> std::process::ExitCode {
+    shared::main(DEMOS)
+}

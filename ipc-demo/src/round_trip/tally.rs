@@ -1,0 +1,53 @@
+//! Did every message arrive, and did both sides sit where their row says?
+
+use std::cell::RefCell;
+
+use shared::Stage;
+use shared::measure::{Seat, Seats};
+use shared::number::count;
+
+pub fn tell(stage: &mut Stage, tally: &Tally) {
+    let rows = tally.rows.borrow();
+    let sum = |of: fn(&Exchanged) -> u64| rows.iter().map(of).sum::<u64>();
+    let (sent, returned, seen) = (sum(|row| row.sent), sum(|row| row.returned), sum(|row| row.seen_by_peer));
+    let got = format!("{} of {} in {} rows", count(returned), count(sent), rows.len());
+    stage.fact("Every message came back as it was sent", returned == sent && sent > 0, got);
+    let got = format!("{} of {}", count(seen), count(sent));
+    stage.fact("Every message reached its peer whole and in order", seen == sent, got);
+    let ended = rows.iter().filter(|row| row.peer_ended_well).count();
+    let got = format!("{ended} of {}", rows.len());
+    stage.fact("Every peer ended by itself when it was told to", ended == rows.len(), got);
+    let forked: Vec<usize> = rows.iter().filter_map(|row| row.threads_at_fork).collect();
+    let alone = forked.iter().filter(|&&threads| threads == 1).count();
+    let says = "Every peer process was forked while this process had one thread: ipc-channel had started none";
+    stage.fact(says, alone == forked.len(), format!("{alone} of {}", forked.len()));
+    let pinned: Vec<_> = rows.iter().filter(|row| row.seats.own != Seat::Anywhere).collect();
+    let sits = |seat: Seat, cpu: Option<usize>| cpu.is_some_and(|cpu| seat == Seat::Cpu(cpu));
+    let seated = pinned.iter().filter(|row| sits(row.seats.own, row.own_cpu) && sits(row.seats.peer, row.peer_cpu));
+    let (seated, got) = (seated.count(), pinned.len());
+    stage.fact(
+        "Both sides of every pinned row were seen on their CPUs",
+        seated == got,
+        format!("{seated} of {got} rows"),
+    );
+}
+
+/// What became of every row, written down as each one ends.
+#[derive(Default)]
+pub struct Tally {
+    pub rows: RefCell<Vec<Exchanged>>,
+}
+
+/// What one row exchanged, and where its two sides were seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchanged {
+    pub seats: Seats,
+    pub sent: u64,
+    pub returned: u64,
+    pub seen_by_peer: u64,
+    pub own_cpu: Option<usize>,
+    pub peer_cpu: Option<usize>,
+    pub peer_ended_well: bool,
+    /// The threads of this process when it forked the peer; none if the peer is a thread.
+    pub threads_at_fork: Option<usize>,
+}
