@@ -209,8 +209,15 @@ fn sentences(verdicts: &[&ClaimVerdict]) -> String {
     match different.as_slice() {
         [] => String::new(),
         [one] => (*one).to_owned(),
-        several => several.iter().map(|text| format!("{}.", text.trim_end_matches('.'))).collect::<Vec<_>>().join(" "),
+        several => several.iter().map(|text| full(text)).collect::<Vec<_>>().join(" "),
     }
+}
+
+/// With a capital at its start and a stop at its end.
+fn full(sentence: &str) -> String {
+    let mut rest = sentence.trim_end_matches('.').chars();
+    let first = rest.next().map(char::to_uppercase);
+    first.into_iter().flatten().chain(rest).chain(['.']).collect()
 }
 
 #[cfg(test)]
@@ -263,7 +270,7 @@ mod tests {
     fn verdicts_that_agree_stay_what_they_are() {
         for verdict in [Holds, Qualified, Refuted, Undecided, Skipped, Failed] {
             assert_eq!(combined(&[(verdict, "one")]), (verdict, "one".to_owned()));
-            assert_eq!(combined(&[(verdict, "One."), (verdict, "Two")]), (verdict, "One. Two.".to_owned()));
+            assert_eq!(combined(&[(verdict, "One."), (verdict, "two")]), (verdict, "One. Two.".to_owned()));
             assert_eq!(combined(&[(verdict, "one"), (verdict, "one")]), (verdict, "one".to_owned()));
         }
     }
@@ -300,7 +307,7 @@ mod tests {
         ];
         let board = scoreboard(demos.iter());
         let short: Vec<_> = board.iter().map(|one| (one.claim, one.verdict, one.because.as_str())).collect();
-        assert_eq!(short, [(Claim::OwnPid, Holds, "b"), (Claim::SharedVariablesRace, Qualified, "a. c.")]);
+        assert_eq!(short, [(Claim::OwnPid, Holds, "b"), (Claim::SharedVariablesRace, Qualified, "A. C.")]);
         let due = due(&board);
         assert_eq!(due.len(), Claim::ALL.len() - 2);
         assert!(!due.contains(&Claim::OwnPid) && due.contains(&Claim::OwnAddressSpace));

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod claims;
 mod cli;
 pub mod demo;
+mod guide;
 pub mod machine;
 pub mod measure;
 pub mod number;

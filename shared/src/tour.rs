@@ -143,6 +143,7 @@ impl<'o> Tour<'o> {
         let seconds = (SystemClock.now_ns() - self.from_ns) as f64 / 1e9;
         if stop.is_none() {
             let mut end = text::scoreboard(&report.claims, self.look);
+            end.push_str(&text::guide(&report.topics, self.look));
             end.push_str(&text::leftovers(&report.leftovers, self.look));
             end.push_str(&format!("{seconds:.1} s; the full report is in {}\n", self.options.out.display()));
             stop = self.stdout.write(&end, &self.signals).err();

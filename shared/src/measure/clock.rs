@@ -61,15 +61,26 @@ impl Calibration {
             (clock.now_ns() - from_ns) / READS
         };
         let cost_ns = (0..5).map(|_| batch()).min().unwrap_or(0);
-        let mut last_ns = clock.now_ns();
-        let mut resolution_ns = u64::MAX;
-        for _ in 0..READS {
-            let now_ns = clock.now_ns();
-            if now_ns > last_ns {
-                resolution_ns = resolution_ns.min(now_ns - last_ns);
-            }
-            last_ns = now_ns;
-        }
-        Calibration { cost_ns, resolution_ns: if resolution_ns == u64::MAX { 0 } else { resolution_ns } }
+        Calibration { cost_ns, resolution_ns: smallest_step(clock, READS) }
     }
+}
+
+/// The smallest step among so many reads, or among as many more as a coarse clock needs to show one; zero if it never
+/// does.
+fn smallest_step(clock: &dyn Clock, reads: u64) -> u64 {
+    const PATIENCE: u64 = 1000; // A tick of 10 ms, read within 10 ns, shows itself in a million reads.
+    let mut last_ns = clock.now_ns();
+    let mut smallest = None;
+    for read in 0..reads * PATIENCE {
+        if read >= reads && smallest.is_some() {
+            break;
+        }
+        let now_ns = clock.now_ns();
+        let step_ns = now_ns - last_ns;
+        if step_ns > 0 {
+            smallest = Some(smallest.map_or(step_ns, |smallest: u64| smallest.min(step_ns)));
+        }
+        last_ns = now_ns;
+    }
+    smallest.unwrap_or(0)
 }
