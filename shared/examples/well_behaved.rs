@@ -1,0 +1,35 @@
+//! A program as the tour expects it: what the tour's tests put in the place of the five.
+
+use std::process::ExitCode;
+
+use nix::unistd::pause;
+use shared::{Claim, Demo, Stage, Verdict};
+
+const DEMOS: &[Demo] = &[
+    demo("first", &[Claim::OwnPid], |stage| tell(stage, Verdict::Holds)),
+    demo("second", &[Claim::OwnPid, Claim::ThreadsUseLocks], |stage| {
+        if std::env::var_os("WELL_BEHAVED_WAITS").is_some() {
+            stage.say("waiting");
+            loop {
+                pause(); // Until the test ends it.
+            }
+        }
+        stage.verdict(Claim::ThreadsUseLocks, Verdict::Holds, "seen")?;
+        tell(stage, Verdict::Refuted)
+    }),
+];
+
+const fn demo(name: &'static str, claims: &'static [Claim], run: fn(&mut Stage) -> anyhow::Result<()>) -> Demo {
+    Demo { name, question: "Does it behave?", claims, rule: "as told", parameters: &[], snippets: &[], run }
+}
+
+fn tell(stage: &mut Stage, verdict: Verdict) -> anyhow::Result<()> {
+    stage.fact("one is one", 1 == 1, 1);
+    stage.verdict(Claim::OwnPid, verdict, "told so")?;
+    stage.answer("Yes.");
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    shared::main(DEMOS)
+}
