@@ -162,7 +162,7 @@ pub struct Budget {
     pub sample_ns: u64,
     /// Events that a rival times in one turn, after one that is not timed.
     pub events: u64,
-    /// The longest warm-up of one rival.
+    /// The longest warm-up of one rival, but for two windows, which it always takes.
     pub warm_up_ns: u64,
 }
 

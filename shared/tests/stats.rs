@@ -120,7 +120,7 @@ proptest! {
 #[test]
 #[should_panic(expected = "a slope needs two values of x")]
 fn points_of_one_x_have_no_slope() {
-    slope(&[(0.1, 1.0), (0.1, 2.0), (0.1, 4.0)]); // A sum of three 0.1 is not 0.3.
+    slope(&[1.0, 2.0, 4.0, 8.0, 16.0, 32.0].map(|y| (0.1, y))); // Six sixths of 0.1 do not sum to 0.1.
 }
 
 #[test]
