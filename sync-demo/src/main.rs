@@ -1,0 +1,16 @@
+//! How threads and processes wait for each other: locks and semaphores, between threads and between processes.
+#![deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
+
+mod admission;
+mod asleep;
+mod gate;
+mod mutex;
+mod room;
+mod semaphore;
+mod workers;
+
+const DEMOS: &[shared::Demo] = &[mutex::DEMO, semaphore::DEMO];
+
+fn main() -> std::process::ExitCode {
+    shared::main(DEMOS)
+}
