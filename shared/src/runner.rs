@@ -193,6 +193,9 @@ impl<'o> Session<'o> {
         }
         let mut left = self.before.objects(&self.run);
         (left.processes, left.zombies) = end_strays(Some(self.janitor.pid()));
+        if report.status == Status::Failed {
+            left.zombies = left.zombies.and(Some(0)); // It had no chance to reap those that died with it.
+        }
         self.run.remove_directory();
         Ok((report, left, stop))
     }

@@ -8,7 +8,7 @@ use nix::sched::sched_yield;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, getpid};
-use procfs::process::{ProcState, Process, all_processes};
+use procfs::process::{ProcState, Process, Stat, all_processes};
 
 use super::run::{Run, TOKEN};
 use crate::measure::SystemClock;
@@ -60,8 +60,8 @@ pub(super) fn end_strays(janitor: Option<Pid>) -> (Option<u64>, Option<u64>) {
         let Some(children) = children_of_this_process() else { return (None, None) };
         let strays: Vec<_> = children.into_iter().filter(|(pid, _)| Some(*pid) != janitor).collect();
         empty_looks = if strays.is_empty() { empty_looks + 1 } else { 0 };
-        for (pid, is_zombie) in strays {
-            if is_zombie && !alive.contains(&pid) {
+        for (pid, is_dead) in strays {
+            if is_dead && !alive.contains(&pid) {
                 dead.insert(pid);
             } else if alive.insert(pid) {
                 let _ = kill(pid, Signal::SIGKILL); // It may have ended by itself since.
@@ -74,19 +74,25 @@ pub(super) fn end_strays(janitor: Option<Pid>) -> (Option<u64>, Option<u64>) {
     (Some(alive.len() as u64), Some(dead.len() as u64))
 }
 
-/// Every direct child with whether it is a zombie; none where /proc cannot be read.
+/// Every direct child with whether it is dead, a zombie or about to be one; none where /proc cannot be read.
 fn children_of_this_process() -> Option<Vec<(Pid, bool)>> {
     let own = getpid().as_raw();
-    let is_zombie = |stat: &procfs::process::Stat| matches!(stat.state(), Ok(ProcState::Zombie));
     let listed = Process::myself().and_then(|me| me.task_main_thread()?.children());
     if let Ok(children) = listed {
         let stats = children.into_iter().filter_map(|pid| Process::new(pid as i32).ok()?.stat().ok());
-        return Some(stats.map(|stat| (Pid::from_raw(stat.pid), is_zombie(&stat))).collect());
+        return Some(stats.map(|stat| (Pid::from_raw(stat.pid), is_dead(&stat))).collect());
     }
     // A kernel without that list: look at every process.
     let stats = all_processes().ok()?.filter_map(|process| process.ok()?.stat().ok());
     let ours = stats.filter(|stat| stat.ppid == own);
-    Some(ours.map(|stat| (Pid::from_raw(stat.pid), is_zombie(&stat))).collect())
+    Some(ours.map(|stat| (Pid::from_raw(stat.pid), is_dead(&stat))).collect())
+}
+
+/// Whoever dies with its parent has the signal pending when the parent's end is known.
+fn is_dead(stat: &Stat) -> bool {
+    let killed = |pending: u64| pending & (1 << (Signal::SIGKILL as u32 - 1)) != 0;
+    let pending = Process::new(stat.pid).and_then(|process| process.status());
+    matches!(stat.state(), Ok(ProcState::Zombie)) || pending.is_ok_and(|it| killed(it.sigpnd) || killed(it.shdpnd))
 }
 
 /// Kills every process that carries the run's token in its environment: for the janitor, whose children they are not.
