@@ -1,0 +1,10 @@
+//! What goes wrong without synchronization, and what puts it right; each module is one file to copy.
+#![deny(missing_docs)]
+
+pub mod lost_update; // Two threads, two additions, one of which vanishes; and what keeps both.
+
+pub mod owned_counter; // One thread owns the number, and the others send to it.
+
+pub mod shared_counter; // The same loss between processes that share memory.
+
+pub mod file_counter; // The same loss between processes that share a file.

@@ -1,0 +1,58 @@
+//! What does each fix cost between processes, beside the code that loses?
+
+use anyhow::{Result, ensure};
+use shared::measure::{Contest, Ready, Rival, Seats, Timing};
+use shared::number::three_digits;
+use shared::{Placement, Stage};
+
+use super::counters::Counter;
+use super::peer::{Peer, add_so_often};
+
+const RACY: &str = "two steps (loses)";
+
+/// Measures both; returns in words what not to lose costs.
+pub fn compare<C: Counter>(stage: &mut Stage, counter: C) -> Result<String> {
+    let title = format!("One addition in {}, while another process adds too", C::WHERE);
+    let mut contest = Contest::new(title, "how it is added", Timing::Batches);
+    for placement in [Placement::OtherCpu, Placement::SameCpu] {
+        // What losing looks like in a check: all was added, and the total is one at least and no more than all.
+        let plausible = |added: u64, total: u64| (1..=added).contains(&total);
+        let two_steps = move || counter.add_in_two_steps(|| ());
+        contest.add(Rival::of_processes(RACY, placement, move |seats| pair(seats, counter, two_steps, plausible)));
+        let exact = |added: u64, total: u64| total == added;
+        let fixed = move || counter.add();
+        contest.add(Rival::of_processes(C::FIX, placement, move |seats| pair(seats, counter, fixed, exact)));
+    }
+    let measured = stage.compare(contest)?;
+    let mut prices = Vec::new();
+    for (placement, place) in [(Placement::OtherCpu, "on two CPUs"), (Placement::SameCpu, "on one CPU")] {
+        let Some(ratio) = measured.ratio(C::FIX, RACY, placement) else { continue };
+        stage.trend(format!("{} against two steps, {place}", C::FIX), &ratio);
+        if ratio.clear {
+            prices.push(format!("{} times as long {place}", three_digits(ratio.ratio)));
+        }
+    }
+    Ok(match prices.join(" and ") {
+        none if none.is_empty() => format!("{} is too close to the losing code to call", C::FIX),
+        times => format!("{} takes {times}", C::FIX),
+    })
+}
+
+/// This process and another, which sleeps between the turns, each add half.
+fn pair<'a>(
+    seats: Seats,
+    counter: impl Counter + 'a,
+    add: impl Fn() -> Result<()> + Copy + 'a,
+    right: impl Fn(u64, u64) -> bool + 'a,
+) -> Result<Ready<'a>> {
+    let peer = Peer::start(seats.peer, move |_, times| add_so_often(times, add))?;
+    let pid = peer.pid();
+    let turn = move |steps: u64| {
+        counter.set_to_zero()?;
+        peer.tell(steps / 2)?;
+        let added = add_so_often(steps - steps / 2, add)? + peer.answer()?;
+        ensure!(added == steps, "{added} of {steps} additions were made");
+        Ok(if right(added, counter.total()?) { added } else { 0 })
+    };
+    Ok(Ready::with_children(turn, vec![pid]))
+}
