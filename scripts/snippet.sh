@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# Finds and copies snippets: files that stand alone, with the crates that their headers name.
+#
+#   scripts/snippet.sh list                 name, tab, what it is, tab, crates it needs
+#   scripts/snippet.sh show NAME            the file
+#   scripts/snippet.sh add NAME PROJECT     copies it to PROJECT/src and adds its crates (its tests' too) to the manifest
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=scripts/require.sh
+source "$root/scripts/require.sh"
+
+usage() {
+    sed -n 's/^#   //p' "${BASH_SOURCE[0]}" >&2
+    exit 2
+}
+
+# Every snippet as `topic/name`, one a line.
+all() {
+    local file topic
+    for file in "$root"/*-demo/snippets/*.rs; do
+        topic=${file%/snippets/*}
+        [[ $file == */lib.rs ]] || echo "${topic##*/}/$(basename "$file" .rs)"
+    done
+}
+
+# Reads `topic/name` lines, and leaves out the topic where the name alone is enough.
+shortest() {
+    awk -F/ '{ line[NR] = $0; name[NR] = $2; count[$2]++ }
+        END { for (i = 1; i <= NR; i++) print (count[name[i]] > 1 ? line[i] : name[i]) }'
+}
+
+file_of() {
+    echo "$root/${1%/*}/snippets/${1##*/}.rs"
+}
+
+# The first paragraph of the header, in one line.
+sentence_of() {
+    awk '!/^\/\/! [^ ]/ { exit } { sub(/^\/\/! /, ""); printf "%s%s", (NR > 1 ? " " : ""), $0 }' "$1"
+}
+
+# What the header of $1 lists after the key $2; nothing if it has no such line.
+listed() {
+    sed -n "s|^//! $2: ||p" "$1" | head -n 1
+}
+
+list() {
+    local short topic_and_name file
+    paste <(all) <(all | shortest) | while IFS=$'\t' read -r topic_and_name short; do
+        file=$(file_of "$topic_and_name")
+        printf '%s\t%s\t%s\n' "$short" "$(sentence_of "$file")" "$(listed "$file" Needs)"
+    done
+}
+
+# The name on the list that takes the fewest changed letters from $1.
+nearest() {
+    all | shortest | awk -v wanted="$1" '
+        function least(a, b, c) { return a < b ? (a < c ? a : c) : (b < c ? b : c) }
+        function distance(a, b,    i, j, row, before) {
+            for (j = 0; j <= length(b); j++) row[j] = j
+            for (i = 1; i <= length(a); i++) {
+                before = row[0]
+                row[0] = i
+                for (j = 1; j <= length(b); j++) {
+                    kept = row[j]
+                    row[j] = least(row[j] + 1, row[j - 1] + 1, before + (substr(a, i, 1) != substr(b, j, 1)))
+                    before = kept
+                }
+            }
+            return row[length(b)]
+        }
+        { d = distance(wanted, $0); if (NR == 1 || d < best) { best = d; name = $0 } }
+        END { print name }'
+}
+
+# The `topic/name` that the user means; a name that is not there, or not there once, ends the script.
+find_snippet() {
+    local wanted=${1//-/_} found
+    [[ $1 != */* ]] || wanted="${1%/*}/${wanted##*/}"
+    found=$(all | awk -v wanted="$wanted" -F/ '$0 == wanted || $2 == wanted')
+    if [[ -z $found ]]; then
+        echo "There is no snippet '$1'; did you mean '$(nearest "${wanted##*/}")'?" >&2
+        exit 2
+    elif [[ $found == *$'\n'* ]]; then
+        echo "There are several snippets '$1': ${found//$'\n'/, }." >&2
+        exit 2
+    fi
+    echo "$found"
+}
+
+# Adds what a header lists, `nix 0.31 (process, signal); crossbeam-channel 0.5`, by cargo add with the other arguments.
+add_crates() {
+    local needs=$1 one name version features
+    shift
+    while IFS= read -r one; do
+        [[ $one =~ ^([A-Za-z0-9_-]+)\ ([0-9][^ ]*)(\ \((.*)\))?$ ]] || continue # std has no version.
+        name=${BASH_REMATCH[1]} version=${BASH_REMATCH[2]} features=${BASH_REMATCH[4]// /}
+        cargo add --quiet "$@" "$name@$version" ${features:+--features "$features"}
+    done < <(sed 's/; */\n/g' <<<"$needs")
+}
+
+add() {
+    local found file name project=$2 to
+    found=$(find_snippet "$1")
+    file=$(file_of "$found")
+    name=${found##*/}
+    to=$project/src/$name.rs
+    if [[ ! -f $project/Cargo.toml ]]; then
+        echo "'$project' has no Cargo.toml: name the directory of a Rust project." >&2
+        exit 2
+    elif [[ -e $to ]]; then
+        echo "'$to' exists already; nothing was changed." >&2
+        exit 1
+    fi
+    require_cargo
+    add_crates "$(listed "$file" Needs)" --manifest-path "$project/Cargo.toml"
+    add_crates "$(listed "$file" 'Tests need')" --manifest-path "$project/Cargo.toml" --dev
+    mkdir -p "$project/src"
+    cp "$file" "$to"
+    echo "Copied to $to, which needs $(listed "$file" Needs). Now write 'mod $name;' into src/main.rs or src/lib.rs."
+}
+
+case ${1-} in
+    list) [[ $# == 1 ]] || usage; list ;;
+    show) [[ $# == 2 ]] || usage; found=$(find_snippet "$2"); cat "$(file_of "$found")" ;;
+    add) [[ $# == 3 ]] || usage; add "$2" "$3" ;;
+    *) usage ;;
+esac
