@@ -24,7 +24,8 @@ const fn demo(name: &'static str, claims: &'static [Claim], run: fn(&mut Stage) 
 }
 
 fn tell(stage: &mut Stage, verdict: Verdict) -> anyhow::Result<()> {
-    stage.fact("one is one", 1 == 1, 1);
+    let one = std::hint::black_box(1);
+    stage.fact("one is one", one == 1, one);
     stage.verdict(Claim::OwnPid, verdict, "told so")?;
     stage.answer("Yes.");
     Ok(())

@@ -1,0 +1,218 @@
+//! Does every file keep the rules of the house? What a compiler does not check, this reads in the text.
+
+#[path = "house_rules/source.rs"]
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use shared::Claim;
+
+use source::{Source, between, demos, direct_dependencies, names, packages, private_functions, read, root, snippets};
+
+const TOPICS: [&str; 5] = ["threads-demo", "process-demo", "ipc-demo", "sync-demo", "race-demo"];
+
+/// Claims that no demonstration answers yet. The list only ever shrinks: who answers one takes it out.
+const DUE: &[Claim] = &[
+    Claim::ProcessOwnsResources,
+    Claim::ThreadIsALightProcess,
+    Claim::ProcessesNeedMemory,
+    Claim::ThreadsNeedNoMemory,
+    Claim::NewMemorySpace,
+    Claim::RunsIndependently,
+    Claim::IpcIsComplex,
+    Claim::NoDirectSharing,
+    Claim::ThreadsCommunicateEasier,
+    Claim::ProcessesNeedComplexSync,
+    Claim::ComplexPatternsEasier,
+    Claim::OtherSyncProblems,
+    Claim::RacesAreUnpredictable,
+    Claim::ImmediatelyVisible,
+    Claim::BetterResponsiveness,
+    Claim::RendersReadsUpdates,
+    Claim::DividingIsMoreEfficient,
+    Claim::MoreThanAThreadCanHave,
+    Claim::ProcessesSuitIndependentTasks,
+    Claim::ManagementDiffers,
+    Claim::PreforkServer,
+    Claim::EssentialForDesign,
+];
+
+#[test]
+fn snippets_name_nothing_of_ours() {
+    let mut wrong = Vec::new();
+    for snippet in snippets() {
+        let ours = TOPICS.map(|topic| topic.replace('-', "_") + "::");
+        let forbidden = ours.iter().map(String::as_str).chain(["crate::", "shared::"]);
+        wrong.extend(forbidden.filter(|word| snippet.text.contains(word)).map(|word| snippet.says(word)));
+        let (code, tests) = snippet.code_and_tests();
+        let unfinished = ["todo!(", "unimplemented!("].into_iter().filter(|word| snippet.text.contains(word));
+        wrong.extend(
+            unfinished
+                .chain(code.contains("super::").then_some("super:: outside its tests"))
+                .map(|word| snippet.says(word)),
+        );
+        if tests.matches("super::").count() > tests.matches("use super::*;").count() {
+            wrong.push(snippet.says("super:: other than `use super::*`"));
+        }
+        wrong.extend(snippet.text.lines().filter(|line| line.chars().count() > 160).map(|line| snippet.says(line)));
+    }
+    none(wrong);
+}
+
+#[test]
+fn the_header_of_each_snippet_is_complete() {
+    let mut wrong = Vec::new();
+    for snippet in snippets() {
+        let header: Vec<&str> =
+            snippet.text.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim).collect();
+        let mut paragraphs = header.split(|line| line.is_empty());
+        let sentence = paragraphs.next().unwrap_or(&[]).join(" ");
+        let facts = paragraphs.next().unwrap_or(&[]);
+        if !sentence.ends_with('.') || sentence.matches(". ").count() > 0 {
+            wrong.push(snippet.says("its first paragraph is not one sentence"));
+        }
+        let of = |key: &str| facts.iter().filter_map(|line| line.strip_prefix(key)).collect::<Vec<_>>();
+        if of("Needs: ").len() != 1 || of("Runs on: ").len() != 1 || facts.len() != 2 + of("Tests need: ").len() {
+            wrong.push(snippet.says("its second paragraph is not `Needs:`, `Runs on:` and perhaps `Tests need:`"));
+        }
+        let portable = of("Runs on: ") == ["anything with threads"];
+        if !portable && !of("Runs on: ").iter().all(|system| system.starts_with("Linux")) {
+            wrong.push(snippet.says("it runs on neither Linux nor anything with threads"));
+        }
+        let of_one_system = ["nix::", "std::os::"].into_iter().find(|path| portable && snippet.code().contains(path));
+        wrong.extend(of_one_system.map(|path| snippet.says(&format!("it uses {path} and runs on anything?"))));
+        if !snippet.text.contains("module_path!()") {
+            wrong.push(snippet.says("it has no example that finds itself"));
+        }
+    }
+    none(wrong);
+}
+
+#[test]
+fn each_snippet_lists_the_crates_that_it_uses() {
+    let known = packages();
+    let mut wrong = Vec::new();
+    for snippet in snippets() {
+        let (needs, tests_need) = (snippet.needs("//! Needs: "), snippet.needs("//! Tests need: "));
+        let (code, tests) = snippet.code_and_tests();
+        for name in direct_dependencies() {
+            let path = name.replace('-', "_") + "::";
+            let (in_code, in_tests) = (names(&code, &path), names(&tests, &path));
+            let says = |what: &str| snippet.says(&format!("{name} {what}"));
+            match (needs.contains_key(&name), tests_need.contains_key(&name)) {
+                (false, _) if in_code => wrong.push(says("is used, but not listed after `Needs:`")),
+                (true, _) if !in_code => wrong.push(says("is listed after `Needs:`, but not used")),
+                (false, false) if in_tests => wrong.push(says("is used by the tests, but not listed")),
+                (_, true) if !in_tests => wrong.push(says("is listed after `Tests need:`, but not used there")),
+                _ => {}
+            }
+        }
+        for (name, (version, features)) in needs.iter().chain(&tests_need).filter(|(name, _)| *name != "std") {
+            let Some((actual, offered)) = known.get(name) else {
+                wrong.push(snippet.says(&format!("{name} is no crate of this workspace")));
+                continue;
+            };
+            if !format!("{actual}.").starts_with(&format!("{version}.")) {
+                wrong.push(snippet.says(&format!("{name} is {actual} here, not {version}")));
+            }
+            let unknown = features.iter().filter(|feature| !offered.contains(*feature));
+            wrong.extend(unknown.map(|feature| snippet.says(&format!("{name} has no feature '{feature}'"))));
+        }
+    }
+    none(wrong);
+}
+
+#[test]
+fn private_functions_of_one_name_are_one_text() {
+    let mut texts: BTreeMap<String, Vec<(String, PathBuf)>> = BTreeMap::new();
+    for snippet in snippets() {
+        for (name, text) in private_functions(&snippet.code()) {
+            texts.entry(name).or_default().push((text, snippet.path.clone()));
+        }
+    }
+    let differ = texts.into_iter().filter(|(_, found)| found.iter().any(|(text, _)| *text != found[0].0));
+    none(differ.map(|(name, found)| {
+        let paths: Vec<String> = found.iter().map(|(_, path)| path.display().to_string()).collect();
+        format!("the private function `{name}` differs between {}", paths.join(" and "))
+    }));
+}
+
+#[test]
+fn every_snippet_is_in_its_library() {
+    let mut wrong = Vec::new();
+    for topic in TOPICS {
+        let library = read(&root().join(topic).join("snippets/lib.rs"));
+        for snippet in snippets().into_iter().filter(|snippet| snippet.path.starts_with(topic)) {
+            if !library.lines().any(|line| line.starts_with(&format!("pub mod {};", snippet.name()))) {
+                wrong.push(snippet.says("it is not in lib.rs"));
+            }
+        }
+    }
+    none(wrong);
+}
+
+#[test]
+fn every_demonstration_is_in_its_table_and_in_the_readme() {
+    let readme = read(&root().join("README.md"));
+    let mut wrong = Vec::new();
+    for demo in demos() {
+        let topic = demo.topic();
+        let program = read(&root().join(&topic).join("src/main.rs"));
+        let table = between(&program, "const DEMOS", ";").unwrap_or_default();
+        if !names(table, &format!("{}::DEMO", demo.name())) {
+            wrong.push(demo.says("it is not in DEMOS"));
+        }
+        let name = demo.name().replace('_', "-");
+        if !demo.text.contains(&format!("    name: \"{name}\",")) {
+            wrong.push(demo.says("its name is not its file's"));
+        }
+        if !readme.lines().any(|line| names(line, &topic) && names(line, &name)) {
+            wrong.push(demo.says("no line of README.md names it with its program"));
+        }
+        for path in demo.text.split("path: \"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            let included = format!("include_str!(\"../../{path}\")");
+            let from_own_topic = format!("include_str!(\"..{}\")", path.strip_prefix(&topic).unwrap_or("?"));
+            if !demo.text.contains(&included) && !demo.text.contains(&from_own_topic) {
+                wrong.push(demo.says(&format!("the text that it shows as {path} is another file's")));
+            }
+        }
+    }
+    none(wrong);
+}
+
+#[test]
+fn every_claim_is_answered_or_still_due() {
+    let mut answered = BTreeSet::new();
+    for demo in demos() {
+        let claims = between(&demo.text, "claims: &[", "]").unwrap_or_default();
+        answered.extend(Claim::ALL.iter().filter(|claim| names(claims, &format!("Claim::{claim:?}"))).copied());
+    }
+    let forgotten = Claim::ALL.iter().filter(|claim| !answered.contains(claim) && !DUE.contains(claim));
+    let done = DUE.iter().filter(|claim| answered.contains(claim));
+    none(
+        (forgotten.map(|claim| format!("no demonstration answers {claim:?}")))
+            .chain(done.map(|claim| format!("{claim:?} is answered: take it off the list of those due"))),
+    );
+}
+
+/// No more than a warning: some things take more lines than most.
+#[test]
+fn sizes_are_in_the_usual_range() {
+    let lines = |file: &Source| {
+        let is_code = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
+        file.text.lines().filter(is_code).count()
+    };
+    let usual = |files: Vec<Source>, range: std::ops::RangeInclusive<usize>| {
+        for file in files.into_iter().filter(|file| !range.contains(&lines(file))) {
+            println!("warning: {}: {} lines of code, usual are {range:?}", file.path.display(), lines(&file));
+        }
+    };
+    usual(demos(), 25..=120);
+    usual(snippets(), 30..=200);
+}
+
+fn none(wrong: impl IntoIterator<Item = String>) {
+    let wrong: Vec<String> = wrong.into_iter().collect();
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
