@@ -1,0 +1,166 @@
+//! Six ways to start something and to wait for its end: two threads, four processes.
+//!
+//! Needs: nix 0.31 (process, signal)
+//! Runs on: Linux
+//!
+//! What is started does nothing but end with a value, which proves that it ran. Each function can be called from any
+//! thread: between fork and exec or exit, the child calls nothing that needs a lock or memory.
+//!
+#![doc = concat!("```\nuse ", module_path!(), "::*;")]
+//! assert_eq!(thread(7).unwrap(), 7);
+//! assert_eq!(fork(7).unwrap(), 7);
+//! if let Some(program) = find("true") {
+//!     assert_eq!(posix_spawn(&program).unwrap(), 0);
+//! }
+//! ```
+
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::{env, fs, io, ptr};
+
+use nix::errno::Errno;
+use nix::libc::{self, c_void};
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid};
+
+/// A thread by the standard library; returns the value that the thread returned.
+///
+/// # Errors
+/// EAGAIN when there may be no further thread.
+pub fn thread(value: u8) -> io::Result<u8> {
+    let worker = std::thread::Builder::new().spawn(move || value)?;
+    Ok(worker.join().unwrap())
+}
+
+/// A thread by `pthread_create(3)`, with its default attributes; returns the value that the thread returned.
+///
+/// # Errors
+/// EAGAIN when there may be no further thread.
+pub fn pthread(value: u8) -> io::Result<u8> {
+    extern "C" fn give_back(value: *mut c_void) -> *mut c_void {
+        value
+    }
+    let mut worker = 0;
+    let argument = ptr::without_provenance_mut(value.into());
+    // SAFETY: the thread borrows nothing: the value travels inside the pointer, which nobody follows.
+    check(unsafe { libc::pthread_create(&mut worker, ptr::null(), give_back, argument) })?;
+    let mut returned = ptr::null_mut();
+    // SAFETY: the thread was just created, is joinable by default, and is joined once.
+    check(unsafe { libc::pthread_join(worker, &mut returned) })?;
+    Ok(returned.addr() as u8)
+}
+
+/// A process that is a copy of this one; returns its exit code.
+///
+/// # Errors
+/// EAGAIN when there may be no further process, ENOMEM when there is no room for the copy.
+pub fn fork(value: u8) -> io::Result<u8> {
+    // SAFETY: the child only exits; `_exit` is async-signal-safe.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => exit_code(child),
+        // SAFETY: it ends the child without running anything of it.
+        ForkResult::Child => unsafe { libc::_exit(value.into()) },
+    }
+}
+
+/// A new process with a program, by `posix_spawn(3)`; returns the program's exit code.
+///
+/// The program gets no arguments and no environment; this holds for the two below as well.
+///
+/// # Errors
+/// ENOENT when there is no such program, and as for `fork`.
+pub fn posix_spawn(program: &CStr) -> io::Result<u8> {
+    let (actions, attributes) = (PosixSpawnFileActions::init()?, PosixSpawnAttr::init()?);
+    let no_environment: [&CStr; 0] = [];
+    exit_code(nix::spawn::posix_spawn(program, &actions, &attributes, &[program], &no_environment)?)
+}
+
+/// A copy of this process that becomes the program at once; returns the program's exit code, 127 if it could not run.
+///
+/// # Errors
+/// As for `fork`.
+pub fn fork_and_exec(program: &CStr) -> io::Result<u8> {
+    let arguments = [program.as_ptr(), ptr::null()];
+    let no_environment = [ptr::null()];
+    // SAFETY: the child only calls `execve`, whose arguments are ready, and `_exit`; both are async-signal-safe.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => exit_code(child),
+        // SAFETY: both lists end with a null pointer, and their strings are this function's to lend.
+        ForkResult::Child => unsafe {
+            libc::execve(program.as_ptr(), arguments.as_ptr(), no_environment.as_ptr());
+            libc::_exit(NOT_RUN) // Only reached if the program could not be run.
+        },
+    }
+}
+
+/// A new process with a program, by the standard library's `Command`; returns the program's exit code.
+///
+/// # Errors
+/// ENOENT when there is no such program, and as for `fork`.
+pub fn command(program: &CStr) -> io::Result<u8> {
+    let status = Command::new(OsStr::from_bytes(program.to_bytes())).env_clear().status()?;
+    status.code().map(|code| code as u8).ok_or_else(|| io::Error::other(status.to_string()))
+}
+
+/// The path of the first program of that name in `PATH`.
+pub fn find(name: &str) -> Option<CString> {
+    let is_program = |path: &std::path::PathBuf| {
+        fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    let path = env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(name)).find(is_program)?;
+    CString::new(path.into_os_string().into_vec()).ok()
+}
+
+const NOT_RUN: i32 = 127; // What a shell exits with for a program that it did not find.
+
+fn exit_code(pid: Pid) -> io::Result<u8> {
+    loop {
+        match waitpid(pid, None) {
+            Ok(WaitStatus::Exited(_, code)) => return Ok(code as u8),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Err(io::Error::other(format!("ended by {signal}"))),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// pthread functions return their error; they leave errno alone.
+fn check(code: i32) -> io::Result<()> {
+    if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_and_a_copy_give_the_value_back() {
+        for value in [0, 1, 7, 255] {
+            assert_eq!(thread(value).unwrap(), value);
+            assert_eq!(pthread(value).unwrap(), value);
+            assert_eq!(fork(value).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn a_program_gives_its_exit_code() {
+        for (name, code) in [("true", 0), ("false", 1)] {
+            let program = find(name).unwrap();
+            assert_eq!(posix_spawn(&program).unwrap(), code);
+            assert_eq!(fork_and_exec(&program).unwrap(), code);
+            assert_eq!(command(&program).unwrap(), code);
+        }
+    }
+
+    #[test]
+    fn a_program_that_does_not_exist_is_told() {
+        let nothing = c"/nothing/of/this/name";
+        assert_eq!(posix_spawn(nothing).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(command(nothing).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(fork_and_exec(nothing).unwrap(), 127);
+        assert_eq!(find("nothing of this name"), None);
+    }
+}

@@ -1,0 +1,100 @@
+//! Whose is a pid: a program's, or a process's?
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use nix::unistd::{Pid, getpid};
+use process_demo::child;
+use shared::Stage;
+
+/// What was seen, in short.
+pub struct Pids {
+    /// How many processes lived at once.
+    pub living: usize,
+    /// How many pids they had.
+    pub distinct: usize,
+    /// Each child sees the pid that its maker was given.
+    pub agreed: bool,
+    pub kept_by_exec: bool,
+    /// The program's name before the exec.
+    pub before: String,
+    /// And after it.
+    pub after: String,
+}
+
+pub fn show(stage: &mut Stage) -> Result<Pids> {
+    let (living, distinct, agreed) = fork_twice(stage)?;
+    let (kept_by_exec, before, after) = exec(stage)?;
+    Ok(Pids { living, distinct, agreed, kept_by_exec, before, after })
+}
+
+/// This process and two children, all alive at once.
+fn fork_twice(stage: &mut Stage) -> Result<(usize, usize, bool)> {
+    let (mut told, teller) = io::pipe().context("a pipe")?;
+    let (gate, _opener) = io::pipe().context("a pipe")?;
+    let tell_and_stay = || {
+        let told = (&teller).write_all(&getpid().as_raw().to_ne_bytes());
+        let stayed = (&gate).read_exact(&mut [0]); // Nobody ever writes: it stays until it is ended.
+        u8::from(told.and(stayed).is_err())
+    };
+    let (mut made, mut seen) = (Vec::new(), Vec::new());
+    let mut children = Vec::new();
+    for _ in 0..2 {
+        // SAFETY: the child writes to a pipe and reads from another; nothing here is in shared memory.
+        let child = unsafe { child::fork(tell_and_stay) }.context("forking")?;
+        let mut pid = [0; 4];
+        told.read_exact(&mut pid)?;
+        made.push(child.pid());
+        seen.push(Pid::from_raw(i32::from_ne_bytes(pid)));
+        children.push(child); // It lives on while the next one is made.
+    }
+    let agreed = made == seen;
+    stage.fact("Each child sees the pid that its parent was given", agreed, in_words(&made));
+    let mut pids = [vec![getpid()], seen].concat();
+    let living = pids.len();
+    let got = in_words(&pids);
+    pids.sort();
+    pids.dedup();
+    stage.fact("No two processes that live at once have one pid", pids.len() == living, got);
+    Ok((living, pids.len(), agreed))
+}
+
+/// A child that becomes another program.
+fn exec(stage: &mut Stage) -> Result<(bool, String, String)> {
+    let (reader, writer) = io::pipe().context("a pipe")?;
+    let (gate, opener) = io::pipe().context("a pipe")?;
+    let become_a_shell = move || {
+        let told = writeln!(&writer, "{} {}", getpid(), program_of(getpid()));
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "echo $$; read forever"]).stdin(gate).stdout(writer); // `$$` is the shell's own pid.
+        let failed = shell.exec(); // Returns only if there is no such program.
+        u8::try_from(told.map_or_else(|error| error, |()| failed).raw_os_error().unwrap_or(1)).unwrap_or(1)
+    };
+    // SAFETY: the child uses two pipes and becomes another program; nothing here is in shared memory.
+    let child = unsafe { child::fork(become_a_shell) }.context("forking")?;
+    let mut lines = BufReader::new(reader).lines();
+    let first = lines.next().context("the child told nothing")??;
+    let (pid_before, before) = first.split_once(' ').context("the child told something else")?;
+    let pid_after = lines.next().context("there is no shell: 'sh' did not start")??;
+    let after = program_of(child.pid()); // It waits for a line that never comes, so it is still the shell.
+    let pid = child.pid();
+    drop((child, opener));
+    let kept = pid_before == pid_after && pid_after == pid.to_string();
+    let got = format!("pid {pid_before} ran '{before}', pid {pid_after} runs '{after}'");
+    stage.fact("exec changes the program and keeps the pid", kept && before != after, got);
+    Ok((kept, before.to_owned(), after))
+}
+
+/// The file that a process runs; where that is not told, the name that the kernel has for it.
+fn program_of(pid: Pid) -> String {
+    let file = fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let file = file.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    file.unwrap_or_else(|| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned())
+}
+
+fn in_words(pids: &[Pid]) -> String {
+    pids.iter().map(Pid::to_string).collect::<Vec<_>>().join(", ")
+}

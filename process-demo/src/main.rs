@@ -1,0 +1,12 @@
+//! Processes: what each has for itself, and what it costs to make one.
+#![deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
+
+mod address_space;
+mod start_cost;
+mod workers;
+
+const DEMOS: &[shared::Demo] = &[workers::DEMO, address_space::DEMO, start_cost::DEMO];
+
+fn main() -> std::process::ExitCode {
+    shared::main(DEMOS)
+}

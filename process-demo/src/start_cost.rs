@@ -1,0 +1,61 @@
+//! What does it cost to start a process instead of a thread, and why?
+
+mod by_size;
+mod counted;
+mod growth;
+mod kernel;
+mod page_tables;
+mod starter;
+mod verdicts;
+mod ways;
+
+use anyhow::Result;
+use shared::number::with_unit;
+use shared::{Claim, Demo, Snippet, Stage};
+
+use growth::Growth;
+
+pub const DEMO: Demo = Demo {
+    name: "start-cost",
+    question: "What does it cost to start a process instead of a thread, and why?",
+    claims: &[Claim::ProcessCreationDearer, Claim::ProcessesAreHeavier, Claim::AllocationIsTheCost],
+    rule: "Creating a process is dearer if fork or std's Command takes clearly longer than std's thread and neither takes \
+           clearly less; qualified if one takes longer and the other less; refuted if none takes longer and one less; \
+           else undecided. Processes are heavier if a fork takes clearly longer than a thread, and a forked child costs \
+           more page faults and more page tables; qualified if only the time or only the counts say so; refuted if \
+           neither does; undecided if the times are too close to call. Allocation is the cause if a forked child is given \
+           more than a thread, and the time of both fork and Command grows with the memory that the maker holds: one GiB \
+           more adds at least a tenth, by the lower end of the slope's interval. It is qualified if only one of them \
+           grows; refuted if neither does, by the upper ends, or if the child is given no more than a thread; else \
+           undecided; skipped without counts.",
+    parameters: &[],
+    snippets: &[
+        Snippet { path: "process-demo/snippets/start.rs", text: include_str!("../snippets/start.rs") },
+        Snippet { path: "process-demo/snippets/resident.rs", text: include_str!("../snippets/resident.rs") },
+        Snippet { path: "process-demo/snippets/system_calls.rs", text: include_str!("../snippets/system_calls.rs") },
+        Snippet { path: "process-demo/snippets/child.rs", text: include_str!("../snippets/child.rs") },
+    ],
+    run,
+};
+
+fn run(stage: &mut Stage) -> Result<()> {
+    let ways = ways::all();
+    ways::prove(stage, &ways)?;
+    let times = ways::compare(stage, &ways)?;
+    let counts = counted::show(stage, &ways)?;
+    let sizes = by_size::show(stage)?;
+    verdicts::give(stage, &times, &counts, &sizes)?;
+
+    let cost = |label: &str| times.median_ns(label).map_or("an unknown time".to_owned(), |ns| with_unit("ns", ns));
+    let growth = |growth: Option<Growth>| growth.map_or("an unknown time".to_owned(), |growth| growth.in_words());
+    stage.answer(format!(
+        "A thread takes {}, a fork {} and a small program by Command {}; each GiB that the parent holds adds {} to a fork \
+         and {} to Command.",
+        cost(ways::THREAD),
+        cost(ways::FORK),
+        cost(ways::COMMAND),
+        growth(sizes.fork),
+        growth(sizes.command),
+    ));
+    Ok(())
+}

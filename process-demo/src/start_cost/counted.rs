@@ -1,0 +1,140 @@
+//! What does one start take besides time?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result};
+use process_demo::system_calls::{self, Calls};
+use shared::{Cell, Column, Role, Stage, Table};
+
+use super::kernel::page_faults;
+use super::page_tables::PageTables;
+use super::ways::{self, Way};
+
+/// What a thread and a forked child are given; none where it could not be counted.
+pub struct Counts {
+    pub thread: Option<Given>,
+    pub fork: Option<Given>,
+}
+
+#[derive(Clone, Copy)]
+pub struct Given {
+    pub page_faults: f64,
+    pub page_table_bytes: u64,
+}
+
+/// One way's counts, each of which the machine may refuse.
+struct Row<'a> {
+    label: &'static str,
+    page_faults: Result<f64>,
+    calls: &'a Result<Calls>,
+}
+
+pub fn show(stage: &mut Stage, ways: &[Way]) -> Result<Counts> {
+    let calls: Vec<Result<Calls>> = ways.iter().map(system_calls_of).collect();
+    let rows: Vec<Row> = ways.iter().zip(&calls).map(|(way, calls)| Row::count(way, calls)).collect();
+    stage.table(one_start(&rows));
+    let by_name: Vec<(&str, &Calls)> =
+        rows.iter().filter_map(|row| Some((row.label, row.calls.as_ref().ok()?))).collect();
+    if !by_name.is_empty() {
+        stage.table(by_kind(&by_name));
+    }
+    explain_the_excess(stage, &by_name);
+    let tables = PageTables::of_one_more();
+    stage.table(tables.table());
+    let given = |label: &str, bytes: &Result<u64>| {
+        let row = rows.iter().find(|row| row.label == label)?;
+        Some(Given { page_faults: *row.page_faults.as_ref().ok()?, page_table_bytes: *bytes.as_ref().ok()? })
+    };
+    Ok(Counts { thread: given(ways::THREAD, &tables.thread), fork: given(ways::FORK, &tables.fork) })
+}
+
+fn system_calls_of(way: &Way) -> Result<Calls> {
+    let one = || assert!(way.start(1).is_ok_and(|right| right == 1), "{} did not run", way.label);
+    // SAFETY: the child starts something and waits for it; nothing here is in shared memory.
+    unsafe { system_calls::count(one) }.context("tracing")
+}
+
+impl Row<'_> {
+    fn count<'a>(way: &Way, calls: &'a Result<Calls>) -> Row<'a> {
+        const STARTS: u64 = 8; // A few, so that a stray fault does not show.
+        let faults = || {
+            let before = page_faults()?;
+            way.start(STARTS)?;
+            Ok((page_faults()? - before) as f64 / STARTS as f64)
+        };
+        Row { label: way.label, page_faults: faults(), calls }
+    }
+}
+
+fn one_start(rows: &[Row]) -> Table {
+    let total = |counts: &BTreeMap<String, u64>| Cell::Number(counts.values().sum::<u64>() as f64);
+    let cells = |row: &Row| {
+        let (own, created) = match row.calls {
+            Ok(calls) => (total(&calls.own), total(&calls.created)),
+            Err(why) => (skipped(why), Cell::Nothing),
+        };
+        let faults = row.page_faults.as_ref().map_or_else(skipped, |&faults| Cell::Number(faults));
+        vec![Cell::Text(row.label.to_owned()), faults, own, created]
+    };
+    Table {
+        title: "What one start takes, until its end is known".to_owned(),
+        columns: vec![
+            column("way", "", Role::Label),
+            column("page faults", "", Role::Value),
+            column("system calls of the maker", "", Role::Value),
+            column("of what it started", "", Role::Value),
+        ],
+        rows: rows.iter().map(cells).collect(),
+    }
+}
+
+/// Both sides' calls together, by name.
+fn by_kind(ways: &[(&str, &Calls)]) -> Table {
+    let names: BTreeSet<&String> =
+        ways.iter().flat_map(|(_, calls)| calls.own.keys().chain(calls.created.keys())).collect();
+    let row = |name: &String| {
+        let counts = ways.iter().map(|(_, calls)| match how_many(calls, name) {
+            0 => Cell::Nothing,
+            count => Cell::Number(count as f64),
+        });
+        [Cell::Text(name.clone())].into_iter().chain(counts).collect()
+    };
+    let head = ways.iter().map(|(label, _)| column(label, "", Role::Value));
+    Table {
+        title: "System calls of one start, both sides, by name".to_owned(),
+        columns: [column("system call", "", Role::Label)].into_iter().chain(head).collect(),
+        rows: names.into_iter().map(row).collect(),
+    }
+}
+
+fn how_many(calls: &Calls, name: &str) -> u64 {
+    [&calls.own, &calls.created].iter().filter_map(|side| side.get(name)).sum()
+}
+
+/// Why std's thread costs more than a bare pthread: the calls that only it makes.
+fn explain_the_excess(stage: &mut Stage, ways: &[(&str, &Calls)]) {
+    let of = |label| ways.iter().find(|(way, _)| *way == label).map(|(_, calls)| *calls);
+    let (Some(std), Some(bare)) = (of(ways::THREAD), of(ways::PTHREAD)) else { return };
+    let names: BTreeSet<&String> = std.own.keys().chain(std.created.keys()).collect();
+    let more = names.into_iter().map(|name| (name, how_many(std, name).saturating_sub(how_many(bare, name))));
+    let more: Vec<(&String, u64)> = more.filter(|(_, count)| *count > 0).collect();
+    let total: u64 = more.iter().map(|(_, count)| count).sum();
+    let list: Vec<String> = more.iter().map(|(name, count)| format!("{count} {name}")).collect();
+    let why = if more.iter().any(|(name, _)| *name == "sigaltstack") {
+        " It gives each thread a second stack, on which an overflow of the first can be reported."
+    } else {
+        ""
+    };
+    stage.say(format!(
+        "std's thread makes {total} system calls that a bare pthread does not: {}.{why}",
+        list.join(", ")
+    ));
+}
+
+pub fn column(name: &str, unit: &str, role: Role) -> Column {
+    Column { name: name.to_owned(), unit: unit.to_owned(), role }
+}
+
+pub fn skipped(why: &anyhow::Error) -> Cell {
+    Cell::Skipped { skipped: format!("{why:#}") }
+}

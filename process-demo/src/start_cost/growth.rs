@@ -1,0 +1,53 @@
+//! How much more does a start cost for each GiB that its maker holds?
+
+use shared::Placement;
+use shared::measure::{Figures, Measured};
+use shared::number::with_unit;
+use shared::stats::{self, Median};
+
+use super::by_size::Maker;
+
+/// What a GiB more costs, by way; none where it could not be measured.
+#[derive(Default)]
+pub struct Sizes {
+    pub fork: Option<Growth>,
+    pub command: Option<Growth>,
+}
+
+#[derive(Clone, Copy)]
+pub struct Growth {
+    /// The cost with no memory held besides what every process has.
+    pub base_ms: f64,
+    pub ms_per_gib: Median,
+}
+
+impl Growth {
+    /// The median of the rounds' slopes: in each round all sizes were measured next to each other.
+    pub fn of(measured: &Measured, makers: &[Maker], way: &str) -> Option<Growth> {
+        let figures: Option<Vec<&Figures>> =
+            makers.iter().map(|maker| measured.figures(&maker.row(way), Placement::Free)).collect();
+        let figures = figures?;
+        let rounds: Vec<Vec<f64>> = figures.iter().map(|figures| figures.by_round()).collect();
+        let fewest = rounds.iter().map(Vec::len).min()?;
+        let point = |index: usize, round: usize| (makers[index].mib as f64 / 1024.0, rounds[index][round] / 1e6);
+        let points: Vec<Vec<(f64, f64)>> =
+            (0..fewest).map(|round| (0..makers.len()).map(|index| point(index, round)).collect()).collect();
+        Some(Growth { base_ms: figures[0].median().value / 1e6, ms_per_gib: stats::slope_by_round(&points) })
+    }
+
+    /// What one GiB more adds, in words.
+    pub fn in_words(&self) -> String {
+        let Median { value, low, .. } = self.ms_per_gib;
+        if low.is_some_and(|low_ms| low_ms > 0.0) { with_unit("ms", value) } else { "nothing measurable".to_owned() }
+    }
+
+    /// One GiB more adds a tenth to the cost at least, by the lower end of the slope's interval.
+    pub fn is_material(&self) -> bool {
+        self.ms_per_gib.low.is_some_and(|low_ms| low_ms > self.base_ms / 10.0)
+    }
+
+    /// One GiB more adds less than a tenth, by the upper end.
+    pub fn is_immaterial(&self) -> bool {
+        self.ms_per_gib.high.is_some_and(|high_ms| high_ms < self.base_ms / 10.0)
+    }
+}

@@ -1,0 +1,121 @@
+//! How long does each way to start something take, until its end is known?
+
+use std::ffi::CString;
+use std::io;
+
+use anyhow::{Context, Result};
+use process_demo::start;
+use shared::measure::{Contest, Measured, Ready, Rival, Timing};
+use shared::stats::Ratio;
+use shared::{Placement, Stage, refused};
+
+pub const THREAD: &str = "thread (std)";
+pub const PTHREAD: &str = "pthread";
+pub const FORK: &str = "fork";
+pub const COMMAND: &str = "Command (std)";
+
+/// One way to start something that ends with a known value.
+pub struct Way {
+    pub label: &'static str,
+    makes: Makes,
+    start: Box<dyn Fn() -> io::Result<u8>>,
+    /// What comes back if it ran.
+    value: u8,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Makes {
+    Thread,
+    Process,
+}
+
+impl Way {
+    /// Starts so many, one after the other, and returns how many came back as they should.
+    pub fn start(&self, how_many: u64) -> io::Result<u64> {
+        let mut right = 0;
+        for _ in 0..how_many {
+            right += u64::from((self.start)()? == self.value);
+        }
+        Ok(right)
+    }
+}
+
+/// The six ways; without a small program to run, those three that need none.
+pub fn all() -> Vec<Way> {
+    const VALUE: u8 = 42; // Any that a failure does not give: not 0, 1, 101 or 127.
+    let way = |label, makes, value, start| Way { label, makes, start, value };
+    let mut ways = vec![
+        way(THREAD, Makes::Thread, VALUE, Box::new(|| start::thread(VALUE)) as Box<dyn Fn() -> io::Result<u8>>),
+        way(PTHREAD, Makes::Thread, VALUE, Box::new(|| start::pthread(VALUE))),
+        way(FORK, Makes::Process, VALUE, Box::new(|| start::fork(VALUE))),
+    ];
+    if let Some(program) = small_program() {
+        let [one, two, three] = [program.clone(), program.clone(), program];
+        ways.push(way("posix_spawn", Makes::Process, 0, Box::new(move || start::posix_spawn(&one))));
+        ways.push(way("fork and exec", Makes::Process, 0, Box::new(move || start::fork_and_exec(&two))));
+        ways.push(way(COMMAND, Makes::Process, 0, Box::new(move || start::command(&three))));
+    }
+    ways
+}
+
+/// A program that does nothing and says that it succeeded.
+pub fn small_program() -> Option<CString> {
+    start::find("true")
+}
+
+/// Each way is tried once before anything is measured.
+pub fn prove(stage: &mut Stage, ways: &[Way]) -> Result<()> {
+    if let Some(program) = small_program() {
+        stage.say(format!("The ways that run a program run {}, which does nothing.", program.to_string_lossy()));
+    } else {
+        stage.say("There is no program 'true' in PATH, so the three ways that run a program are left out.");
+    }
+    let mut right = 0;
+    for way in ways {
+        right += match way.start(1).map_err(anyhow::Error::from) {
+            Ok(right) => right,
+            Err(error) if refused(&error).is_some() => 1, // Its row will say so.
+            Err(error) => return Err(error.context(way.label)),
+        };
+    }
+    let all = ways.len() as u64;
+    let says = "What each way starts runs: its end gives the value that it was to give";
+    stage.fact(says, right == all, format!("{right} of {all}"));
+    Ok(())
+}
+
+/// The ways' times.
+pub struct Times(Measured);
+
+impl Times {
+    pub fn median_ns(&self, label: &str) -> Option<f64> {
+        Some(self.0.figures(label, Placement::Free)?.median().value)
+    }
+
+    /// How many times as long as std's thread it takes.
+    pub fn against_thread(&self, label: &str) -> Option<Ratio> {
+        self.0.ratio(label, THREAD, Placement::Free)
+    }
+}
+
+pub fn compare(stage: &mut Stage, ways: &[Way]) -> Result<Times> {
+    let title = "Start one, let it do nothing, wait for its end";
+    let mut contest = Contest::new(title, "the way to start it", Timing::Batches);
+    for way in ways {
+        let prepare = |_| {
+            way.start(1)?; // A refusal shows here, and becomes the row's reason.
+            Ok(Ready::new(|steps| way.start(steps).context("starting")))
+        };
+        contest.add(match way.makes {
+            Makes::Thread => Rival::of_threads(way.label, Placement::Free, prepare),
+            Makes::Process => Rival::of_processes(way.label, Placement::Free, prepare),
+        });
+    }
+    let times = Times(stage.compare(contest)?);
+    for label in [PTHREAD, FORK, COMMAND] {
+        if let Some(ratio) = times.against_thread(label) {
+            stage.trend(format!("{label} against {THREAD}"), &ratio);
+        }
+    }
+    Ok(times)
+}
