@@ -108,7 +108,7 @@ add() {
     if [[ ! -f $project/Cargo.toml ]]; then
         echo "'$project' has no Cargo.toml: name the directory of a Rust project." >&2
         exit 2
-    elif [[ -e $to ]]; then
+    elif [[ -e $to || -L $to ]]; then
         echo "'$to' exists already; nothing was changed." >&2
         exit 1
     fi

@@ -58,6 +58,10 @@ if [[ $fast == no ]]; then
     step "quick tour" "$root/scripts/tour.sh" --effort quick --out "$target/test-tour"
 fi
 
+# How many tests ran.
+awk '/^test result:/ { passed += $4; failed += $6 } END { print passed + 0 " passed, " failed + 0 " failed" }' \
+    "$logs"/tests.log
+
 if [[ ${#failed[@]} != 0 ]]; then
     printf 'Failed after %s s:' "$SECONDS"
     printf ' %s;' "${failed[@]}"

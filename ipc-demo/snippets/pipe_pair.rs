@@ -5,8 +5,8 @@
 //! Tests need: nix 0.31 (process)
 //!
 //! A pipe carries bytes one way and keeps no message boundaries, so both sides agree on the size of each message. After
-//! a fork both processes hold both ends: each drops the other's first, for as long as any copy of a write end is
-//! open, its reader never sees the end.
+//! a fork both processes hold both ends. Each drops the other's first: while any copy of a write end is open, its
+//! reader never sees the end.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use nix::sys::wait::{WaitStatus, waitpid};
@@ -49,7 +49,7 @@ pub struct PipeEnd {
     to: PipeWriter,
 }
 
-/// Two connected ends. Their descriptors close on exec. Errors: what pipe(2) says, EMFILE and ENFILE among it.
+/// Two connected ends. Their descriptors close on exec. Errors: what pipe(2) says, EMFILE and ENFILE among them.
 pub fn pipe_pair() -> Result<(PipeEnd, PipeEnd)> {
     let (from_second, to_first) = pipe()?;
     let (from_first, to_second) = pipe()?;

@@ -72,7 +72,7 @@ impl SharedRegion {
     /// A new region of that size: zeroed, aligned to a page, its memory reserved, its size sealed for ever.
     ///
     /// The descriptor closes on exec. Errors: `InvalidInput` for no bytes or more than a file can have; what
-    /// memfd_create(2), fallocate(2) and mmap(2) say, ENOSPC and ENOMEM among it.
+    /// memfd_create(2), fallocate(2) and mmap(2) say, ENOSPC and ENOMEM among them.
     pub fn new(bytes: usize) -> Result<SharedRegion> {
         let bytes = NonZeroUsize::new(bytes).ok_or_else(|| invalid("a shared region of no bytes"))?;
         let end = i64::try_from(bytes.get()).map_err(|_| invalid("a shared region larger than any file"))?;
@@ -127,7 +127,7 @@ unsafe impl Sync for SharedRegion {}
 
 impl Drop for SharedRegion {
     fn drop(&mut self) {
-        // SAFETY: exactly what mmap gave, unmapped once; whoever used the pointer had to outlive its use of it.
+        // SAFETY: exactly what mmap gave, unmapped once; whoever uses the pointer keeps the region until then.
         let _ = unsafe { munmap(self.memory, self.bytes.get()) }; // It fails only for arguments that mmap never gives.
     }
 }

@@ -5,8 +5,8 @@
 //! Tests need: nix 0.31 (process)
 //!
 //! The stream keeps no message boundaries, so both sides agree on the size of each message. After a fork both processes
-//! hold both ends: each drops the other's first, for as long as any copy of an end is open, the other side never sees
-//! the end. A side that has no more to send can say so and still receive.
+//! hold both ends. Each drops the other's first: while any copy of an end is open, the other side never sees it close.
+//! A side that has no more to send can say so and still receive.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use nix::sys::wait::{WaitStatus, waitpid};
@@ -52,14 +52,16 @@ pub struct SocketEnd {
 }
 
 /// Two connected ends. Their descriptors close on exec, and they have no name in the file system. Errors: what
-/// socketpair(2) says, EMFILE and ENFILE among it.
+/// socketpair(2) says, EMFILE and ENFILE among them.
 pub fn socket_pair() -> Result<(SocketEnd, SocketEnd)> {
     let (first, second) = UnixStream::pair()?;
     Ok((SocketEnd { stream: first }, SocketEnd { stream: second }))
 }
 
 impl SocketEnd {
-    /// Sends all bytes; blocks while the buffer is full. The error `BrokenPipe` once nobody can receive any more.
+    /// Sends all bytes; blocks while the buffer is full. The error `BrokenPipe` once nobody can receive any more, or
+    /// `ConnectionReset` if the other end goes while this waits for room. Before Rust 1.90 the first comes with
+    /// SIGPIPE, which kills a program that does not ignore it; Rust's start-up ignores it.
     pub fn send(&mut self, message: &[u8]) -> Result<()> {
         self.stream.write_all(message)
     }
@@ -71,7 +73,7 @@ impl SocketEnd {
         read_whole(&mut self.stream, message)
     }
 
-    /// Tells the other end that no more will come; receiving goes on.
+    /// Tells the other end that no more will come; receiving goes on. Errors: what shutdown(2) says.
     pub fn finish_sending(&self) -> Result<()> {
         self.stream.shutdown(Shutdown::Write)
     }
@@ -128,6 +130,17 @@ mod tests {
         ours.send(&[1]).unwrap();
         drop(ours);
         assert_eq!(theirs.receive(&mut [0; 2]).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn an_end_that_goes_while_another_waits_for_room_resets_it() {
+        let (mut ours, theirs) = socket_pair().unwrap();
+        ours.stream.set_nonblocking(true).unwrap();
+        while ours.send(&[0]).is_ok() {} // Until there is no room.
+        ours.stream.set_nonblocking(false).unwrap();
+        let sender = thread::spawn(move || ours.send(&[0]).unwrap_err().kind());
+        drop(theirs); // The sender waits, or comes only now and finds nobody.
+        assert!(matches!(sender.join().unwrap(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe));
     }
 
     #[test]

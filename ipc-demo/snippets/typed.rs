@@ -5,8 +5,8 @@
 //! Tests need: nix 0.31 (process)
 //!
 //! Each direction is a channel of its own: a Unix socket that keeps message boundaries, with the values encoded by
-//! serde. After a fork both processes hold both ends: each drops the other's first, for as long as any copy of a sender
-//! is open, its receiver never learns that nobody sends any more. Creating, sending and receiving start no thread
+//! serde. After a fork both processes hold both ends. Each drops the other's first: while any copy of a sender is open,
+//! its receiver never learns that nobody sends any more. Creating, sending and receiving start no thread
 //! (ipc-channel's `ROUTER` does), so more forks may follow.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
@@ -48,7 +48,7 @@ pub struct TypedEnd<Sent, Received> {
     from: IpcReceiver<Received>,
 }
 
-/// Two connected ends. Their descriptors close on exec. Errors: what socketpair(2) says, EMFILE and ENFILE among it.
+/// Two connected ends. Their descriptors close on exec. Errors: what socketpair(2) says, EMFILE and ENFILE among them.
 #[allow(clippy::type_complexity)] // The two ends are mirror images, and their types say so.
 pub fn typed_pair<A, B>() -> io::Result<(TypedEnd<A, B>, TypedEnd<B, A>)>
 where
@@ -75,7 +75,8 @@ where
 
     /// Waits for the next value; none once all copies of the other end's sender are gone.
     ///
-    /// Errors: `SerializationError` if the bytes are no such value.
+    /// Errors: `SerializationError` if the bytes are no such value; `Io` with what recvmsg(2) says, EMFILE if a value
+    /// brings a descriptor and there may be no further one.
     pub fn receive(&self) -> Result<Option<Received>, IpcError> {
         loop {
             match self.from.recv() {

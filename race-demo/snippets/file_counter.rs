@@ -43,20 +43,25 @@ pub fn total(path: &Path) -> Result<u64> {
 /// The bug: adds one by a read and a separate write, and does something else in between.
 ///
 /// The kernel makes each of them whole, and still the addition of another process fits between the two.
+///
+/// Errors: as for `total`, and what write(2) says.
 pub fn add_in_two_steps(path: &Path, meanwhile: impl FnOnce()) -> Result<()> {
     let file = open(path)?;
     let seen = read(&file)?;
     meanwhile();
-    write(&file, seen + 1)
+    write(&file, seen.wrapping_add(1))
 }
 
 /// The fix: adds one while it holds the file's lock. Blocks while another process or thread holds it.
 ///
-/// The lock is advisory: it binds those who take it, and nobody else. The kernel releases it when its holder dies.
+/// The lock is advisory: it binds those who take it, and nobody else. The kernel releases it when its holder dies. The
+/// count wraps around at the end.
+///
+/// Errors: as for `total`, and what write(2) and flock(2) say.
 pub fn add_locked(path: &Path) -> Result<()> {
     let file = lock(open(path)?)?;
     let seen = read(&file)?;
-    write(&file, seen + 1) // Dropped after it, the lock lets the next one read what was written.
+    write(&file, seen.wrapping_add(1)) // Dropped after it, the lock lets the next one read what was written.
 }
 
 fn open(path: &Path) -> Result<File> {
@@ -133,6 +138,14 @@ mod tests {
         assert!(Flock::lock(inherited, FlockArg::LockExclusiveNonblock).is_ok()); // Its drop unlocks both: they are one.
         let _held = lock(open(&file.0).unwrap());
         assert_eq!(Flock::lock(same, FlockArg::LockExclusiveNonblock).unwrap_err().1, Errno::EWOULDBLOCK);
+    }
+
+    #[test]
+    fn the_count_wraps_around_at_the_end() {
+        let file = Scratch::new("end");
+        write(&open(&file.0).unwrap(), u64::MAX).unwrap();
+        add_locked(&file.0).unwrap();
+        assert_eq!(total(&file.0).unwrap(), 0);
     }
 
     #[test]

@@ -18,7 +18,7 @@
 //! ```
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Barrier, Mutex};
+use std::sync::{Barrier, Mutex, RwLock, mpsc};
 use std::thread;
 
 /// Two threads each add one, reading and writing in separate steps. Always returns 1.
@@ -83,19 +83,27 @@ pub fn add_locked(total: &Mutex<u64>) {
 
 /// Runs the work on so many threads, which begin together, and waits for all of them.
 ///
-/// Without the barrier the first is often done before the last has started, and nothing meets.
+/// Without a common start the first is often done before the last has begun, and nothing meets. A gate and not a
+/// barrier: if one thread cannot be started, those at a barrier would wait for it for ever.
 ///
 /// # Panics
-/// When one of them does, or cannot be started.
+/// When one of them does; or when one cannot be started, and then none works.
 pub fn together(threads: usize, work: impl Fn() + Sync) {
-    let start = Barrier::new(threads);
+    let gate = RwLock::new(());
+    let (arrive, arrived) = mpsc::channel();
     thread::scope(|s| {
+        let closed = gate.write().unwrap();
         for _ in 0..threads {
             s.spawn(|| {
-                start.wait();
-                work();
+                arrive.send(()).expect("this function holds the other end until all threads have ended");
+                let open = gate.read().is_ok(); // If one cannot be started, that panic poisons the gate.
+                if open {
+                    work();
+                }
             });
         }
+        arrived.iter().take(threads).for_each(drop);
+        drop(closed);
     });
 }
 

@@ -57,8 +57,8 @@ impl Counter {
         self.messages.send(Message::Add(amount)).expect(OWNER_LIVES);
     }
 
-    /// The sum of all additions sent so far by this thread, and by those that this thread has since heard of: a message
-    /// that was sent earlier is read earlier.
+    /// The sum of all additions that were sent before this question, by this thread or by any other: messages are read
+    /// in the order in which they were sent. Blocks until the owner has come to it.
     ///
     /// # Panics
     /// When the owner has panicked.

@@ -86,8 +86,8 @@ fn conclude(stage: &mut Stage, forced: &Forced, luck: u64, kept: &Kept, prices: 
     };
     let losses =
         format!("of {rounds} forced rounds {in_memory} lost an addition in shared memory and {in_file} in a file");
-    let private = if private_right { "lost none, and nor would a thread's own" } else { "went wrong too" };
-    let because = format!("{losses}, as between threads; memory that each has to itself {private}");
+    let private = if private_right { "lost none" } else { "went wrong too" };
+    let because = format!("{losses}; memory that each has to itself {private}");
     stage.verdict(Claim::ProcessesSynchronizeEasier, easier, because)?;
 
     let answer = if in_memory + in_file + luck > 0 { "Yes" } else { "It was not seen" };

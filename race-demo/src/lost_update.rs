@@ -27,11 +27,11 @@ pub const DEMO: Demo = Demo {
 fn run(stage: &mut Stage) -> Result<()> {
     stage.say("To add one is to read the total, add, and write it back. Here both threads read before either writes.");
     let Forced { tries, lost, lost_in_order } = trials::force(stage);
-    let luck = trials::try_luck(stage);
+    let (luck, widened) = trials::try_luck(stage);
     let Kept { sent, total } = trials::fix(stage);
     let prices = cost::compare(stage)?;
 
-    let race = match (lost, lost_in_order, luck.lost) {
+    let race = match (lost, lost_in_order, luck.lost + widened.lost) {
         (all, 0, _) if all == tries => Verdict::Holds,
         (0, 0, 0) => Verdict::Refuted,
         _ => Verdict::Undecided,

@@ -37,7 +37,7 @@ impl Semaphore {
         Semaphore { free: Mutex::new(permits), released: Condvar::new() }
     }
 
-    /// Takes a permit; sleeps while none is free. Who waits longest is not served first: the order is left open.
+    /// Takes a permit; sleeps while none is free. In which order those who wait are served is left open.
     pub fn acquire(&self) -> Permit<'_> {
         let free = self.free.lock().unwrap();
         // A waiter may wake without cause, or find that another took the permit: it looks again each time.

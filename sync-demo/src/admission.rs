@@ -98,20 +98,20 @@ impl Seen {
 
     fn tell(&self, stage: &mut Stage) {
         let Seen { workers, gate, admits, inside, most, .. } = self;
-        let tried = if self.was_open { "one more gets in" } else { "to try is refused" };
+        let tried = if self.was_open { "one more try gets in" } else { "one more try is refused" };
         match &self.asleep {
             Ok(asleep) => {
                 let says = format!("{workers}, {gate}: with {admits} inside, the next one sleeps");
-                let got = format!("{inside} inside, {asleep} asleep in the kernel on its word, {tried}");
+                let got = format!("{inside} inside, {asleep} asleep in the kernel on its word; {tried}");
                 stage.fact(says, self.was_full() && *asleep == 1, got);
             }
             Err(error) => {
                 stage.say(format!("Nobody can see here who sleeps in the kernel: {error:#}."));
                 let says = format!("{workers}, {gate}: with {admits} inside, one more is refused");
-                stage.fact(says, self.was_full(), format!("{inside} inside, {tried}"));
+                stage.fact(says, self.was_full(), format!("{inside} inside; {tried}"));
             }
         }
-        let says = format!("{workers}, {gate}: in a crowd there are never more than {admits} inside");
+        let says = format!("{workers}, {gate}: a crowd never has more than {admits} inside");
         let got = format!("{most} at most in {} entries", count(self.entries));
         if *admits > 1 {
             stage.fact(says, self.most == *admits, got);

@@ -22,7 +22,7 @@ pub const DEMO: Demo = Demo {
     rule: "One at a time is refuted if any lock ever had two inside or lost an addition; it is undecided if the count \
            did not show two where there was no lock; it is qualified if processes could not be tried; else it holds. \
            That threads use locks holds if every lock kept its threads apart and every addition of theirs, else it is \
-           refuted.",
+           refuted; condition variables are not tried here.",
     parameters: &[],
     snippets: &[
         Snippet { path: "sync-demo/snippets/futex_mutex.rs", text: include_str!("../snippets/futex_mutex.rs") },
@@ -97,11 +97,15 @@ fn conclude(stage: &mut Stage, threads: &Half, processes: Option<&Half>, costs: 
         if processes.is_some() { "threads as between processes" } else { "threads; processes were not tried" };
     let most = locks.iter().map(|seen| seen.most).max().unwrap_or(0);
     let without = halves.iter().map(|half| half.without).min().unwrap_or(0);
+    let mut kinds: Vec<&str> = locks.iter().map(|seen| seen.gate).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
     let entries: u64 = locks.iter().map(|seen| seen.entries).sum();
     let found = format!(
-        "at most {most} was inside in {} entries through {} locks, between {between}; without a lock it was {without}",
+        "at most {most} was inside in {} entries by {} kinds of lock, between {between}; without a lock it was \
+         {without}",
         count(entries),
-        locks.len()
+        kinds.len()
     );
     stage.verdict_by(Claim::OneAtATime, one_at_a_time, found.clone(), most.into(), "inside at once")?;
 
@@ -111,5 +115,5 @@ fn conclude(stage: &mut Stage, threads: &Half, processes: Option<&Half>, costs: 
     let too = if processes.is_some() { "; processes use them too, in memory that they share" } else { "" };
     stage.verdict(Claim::ThreadsUseLocks, use_locks, format!("{because}{too}"))?;
     let answer = if one_at_a_time == Verdict::Refuted { "No" } else { "Yes" };
-    Ok(format!("{answer}: {found}. While nobody else wants it, to lock and unlock takes {costs}."))
+    Ok(format!("{answer}: {found}. While nobody else wants it, to lock, add one and unlock takes {costs}."))
 }

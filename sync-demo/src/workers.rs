@@ -2,7 +2,7 @@
 //! differ.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::thread::{self, Builder};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -61,18 +61,24 @@ fn in_threads<T>(count: u32, work: &(dyn Fn() + Sync), meanwhile: impl FnOnce(&[
 }
 
 fn in_processes<T>(count: u32, work: &(dyn Fn() + Sync), meanwhile: impl FnOnce(&[Pid]) -> T) -> Result<T> {
+    // None begins before all are there: the first would be done before the last was made, and there would be no crowd.
+    let (gate, opener) = io::pipe().context("making the workers' gate")?;
+    let mut opener = Some(opener);
     let start = |_| {
-        // SAFETY: nobody holds a guard or a permit here; what the workers take, they take themselves.
-        let child = unsafe {
-            fork(|| {
+        let life = || {
+            drop(opener.take()); // The child's copy: as long as one is left, the gate stays shut.
+            let opened = (&gate).read_exact(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::UnexpectedEof);
+            if opened {
                 work();
-                0
-            })
+            }
+            u8::from(!opened)
         };
-        child.context("starting a worker process")
+        // SAFETY: nobody holds a guard or a permit here; what the workers take, they take themselves.
+        unsafe { fork(life) }.context("starting a worker process")
     };
     let children = (0..count).map(start).collect::<Result<Vec<Child>>>()?;
     let ids: Vec<Pid> = children.iter().map(Child::pid).collect();
+    drop(opener);
     let found = meanwhile(&ids);
     for child in children {
         let exit = child.wait()?;

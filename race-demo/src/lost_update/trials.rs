@@ -34,7 +34,7 @@ pub fn force(stage: &mut Stage) -> Forced {
     Forced { tries, lost, lost_in_order }
 }
 
-/// What luck lost with nothing between the read and the write.
+/// What luck lost.
 pub struct Luck {
     tries: u64,
     additions: u64,
@@ -52,14 +52,15 @@ impl Luck {
     }
 }
 
-pub fn try_luck(stage: &mut Stage) -> Luck {
+/// Returns what luck lost with nothing between the read and the write, and with a yield there.
+pub fn try_luck(stage: &mut Stage) -> (Luck, Luck) {
     stage.say(
         "Now without the barrier: nothing makes the two threads meet but luck. To yield between read and write widens \
          the window.",
     );
     let (tries, each) = stage.by_effort((20, 100_000), (200, 1_000_000), (2000, 1_000_000));
     let (plain, plain_row) = repeat("read, write", tries, each, || ());
-    let (_, yielding_row) = repeat("read, yield, write", tries, each / 200, thread::yield_now);
+    let (yielding, yielding_row) = repeat("read, yield, write", tries, each / 200, thread::yield_now);
     let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
     let counts = ["tries", "that lost", "first at", "additions", "lost"].map(|name| column(name, "", Role::Value));
     let columns =
@@ -72,7 +73,7 @@ pub fn try_luck(stage: &mut Stage) -> Luck {
              compiler makes one instruction of the two, nothing comes between.",
         );
     }
-    plain
+    (plain, yielding)
 }
 
 /// Tries so many times, and if nothing was lost goes on up to ten times as long.

@@ -28,6 +28,8 @@ pub(super) struct Runner<'a> {
     seats: Seats,
     ready: Ready<'a>,
     steps: u64,
+    /// A batch that took less was sized while something stalled the machine; no event is too short.
+    shortest_ns: u64,
     /// Reserved and touched before the first turn: storing a sample must not fault a page in.
     pub(super) samples: Vec<f64>,
     /// Where each round starts in `samples`.
@@ -64,8 +66,18 @@ fn prepare<'a>(rival: Rival<'a>, budget: &Budget, timing: Timing) -> Result<Entr
     let mut samples = vec![f64::MAX; room]; // Not zero: zeroed memory is mapped, but not yet there.
     samples.clear();
     let rounds = Vec::with_capacity(budget.rounds);
-    let runner = Runner { label, placement, seats, ready, steps: 1, samples, rounds, cpu_ns: Some(0), operations: 0 };
-    Ok(Entry::Running(Box::new(runner)))
+    Ok(Entry::Running(Box::new(Runner {
+        label,
+        placement,
+        seats,
+        ready,
+        steps: 1,
+        shortest_ns: 0,
+        samples,
+        rounds,
+        cpu_ns: Some(0),
+        operations: 0,
+    })))
 }
 
 impl<'a> Entry<'a> {
@@ -124,6 +136,9 @@ impl Runner<'_> {
         let _pinned = self.seats.own.sit()?;
         let start_ns = clock.now_ns();
         let long_enough_ns = budget.sample_ns.max(CLOCK_READS * calibration.cost_ns.max(calibration.resolution_ns));
+        if timing == Timing::Batches {
+            self.shortest_ns = long_enough_ns / 2; // Not all of it: once warm, a batch may be a little faster.
+        }
         let mut windows = Vec::new();
         loop {
             let window_ns = self.window(clock, budget, timing)?;
@@ -157,26 +172,37 @@ impl Runner<'_> {
 
     pub(super) fn take_turn(&mut self, clock: &dyn Clock, budget: &Budget, timing: Timing) -> Result<()> {
         let _pinned = self.seats.own.sit()?;
-        let (samples, steps) = match timing {
-            Timing::Batches => (1, self.steps),
+        let samples = match timing {
+            Timing::Batches => 1,
             Timing::Events => {
                 // After the others' turns the caches are theirs and the peer is long asleep: one such event in each
                 // hundred would be the 99th percentile.
                 self.time(clock, 1)?;
-                (budget.events, 1)
+                budget.events
             }
         };
         let cpu_before = clock.cpu_ns(&self.ready.children);
         self.rounds.push(self.samples.len());
         for _ in 0..samples {
-            let elapsed_ns = self.time(clock, steps)?;
-            self.samples.push(elapsed_ns as f64 / steps as f64);
+            let elapsed_ns = self.sample(clock)?;
+            self.samples.push(elapsed_ns as f64 / self.steps as f64);
         }
         let cpu_after = clock.cpu_ns(&self.ready.children);
         let spent = cpu_after.zip(cpu_before).and_then(|(after, before)| after.checked_sub(before));
         self.cpu_ns = self.cpu_ns.zip(spent).map(|(sum, spent)| sum + spent);
-        self.operations += samples * steps;
         Ok(())
+    }
+
+    /// One event, or one batch: of more steps, from now on, if it turns out far too short.
+    fn sample(&mut self, clock: &dyn Clock) -> Result<u64> {
+        loop {
+            let elapsed_ns = self.time(clock, self.steps)?;
+            self.operations += self.steps;
+            if elapsed_ns >= self.shortest_ns {
+                return Ok(elapsed_ns);
+            }
+            self.steps *= 2;
+        }
     }
 }
 

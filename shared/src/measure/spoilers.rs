@@ -1,11 +1,14 @@
 //! What spoiled this run? Steal time, other work, involuntary switches, throttling, a debug build.
 
+use std::collections::BTreeSet;
+
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::unistd::Pid;
 use procfs::{CurrentSI, KernelStats};
 
 use super::clock::Clock;
 use super::placement::usable_cpus;
+use crate::machine::own_groups;
 
 /// The counters at the start of a contest's first round.
 pub(super) struct Watch {
@@ -117,10 +120,13 @@ const TICKS_MISS: f64 = 0.05; // Seconds: /proc/stat samples who runs at each ti
 const SWITCHES_PER_SECOND: f64 = 250.0; // A usual scheduler tick: somebody else wants the CPU every time.
 const SHORTEST_JUDGED: f64 = 0.1; // /proc/stat counts in hundredths: fewer than ten of them are noise.
 
-/// How often the CPU quota stopped this group; none where there is no such counter.
+/// How often a CPU quota stopped this process's group or one above it; none where there is no such counter.
 fn throttled() -> Option<u64> {
-    ["/sys/fs/cgroup/cpu.stat", "/sys/fs/cgroup/cpu/cpu.stat"].iter().find_map(|path| {
-        let text = std::fs::read_to_string(path).ok()?;
-        text.lines().find_map(|line| line.strip_prefix("nr_throttled ")?.trim().parse().ok())
-    })
+    // One directory may be found by several names.
+    let groups: BTreeSet<_> = own_groups().iter().filter_map(|group| group.canonicalize().ok()).collect();
+    let counts = groups.iter().filter_map(|group| {
+        let text = std::fs::read_to_string(group.join("cpu.stat")).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("nr_throttled ")?.trim().parse::<u64>().ok())
+    });
+    counts.reduce(|sum, count| sum + count)
 }

@@ -219,6 +219,21 @@ fn a_slow_first_call_does_not_size_the_batches() {
 }
 
 #[test]
+fn a_machine_that_stalls_throughout_the_warm_up_does_not_size_the_batches() {
+    let clock = FakeClock::of_cost(1);
+    let stalls = Cell::new(3);
+    let turn = |steps| {
+        stalls.set(stalls.get() - i32::from(stalls.get() > 0));
+        clock.work(if stalls.get() > 0 { 50_000_000 } else { 10 * steps });
+        Ok(steps)
+    };
+    let measured = contest(Timing::Batches, [rival("stalled", turn)]).measure_with(&clock, &AMPLE).unwrap();
+    let figures = row(&measured, "stalled");
+    assert_eq!(figures.steps, 64, "at least half as long as a batch should be");
+    assert_eq!(figures.samples(), [641.0 / 64.0; 20]);
+}
+
+#[test]
 fn rounds_end_with_the_time_but_not_before_a_ratio_has_an_interval() {
     for (time_ns, rounds) in [(0, FEWEST_ROUNDS), (12_500, FEWEST_ROUNDS), (25_500, 13), (u64::MAX, 20)] {
         let clock = FakeClock::of_cost(0);
