@@ -104,14 +104,19 @@ fn firmware_names() -> String {
 
 /// How many CPUs the tightest quota of this process's groups allows; none without a quota.
 fn cpu_quota() -> Option<f64> {
-    let groups = Process::myself().and_then(|process| process.cgroups()).ok()?;
-    let quotas = quota_directories(&groups).into_iter().filter_map(|directory| {
+    let quotas = own_groups().into_iter().filter_map(|directory| {
         let read = |name: &str| read_to_string(directory.join(name)).ok();
         let unified = read("cpu.max").and_then(|both| quota(both.trim()));
         unified
             .or_else(|| quota(&format!("{} {}", read("cpu.cfs_quota_us")?.trim(), read("cpu.cfs_period_us")?.trim())))
     });
     quotas.min_by(f64::total_cmp)
+}
+
+/// The directories of this process's groups in which quotas, and what they did, may stand; none if unreadable.
+pub(crate) fn own_groups() -> Vec<PathBuf> {
+    let groups = Process::myself().and_then(|process| process.cgroups());
+    groups.map(|groups| quota_directories(&groups)).unwrap_or_default()
 }
 
 /// Where quotas may stand: every group from this process's own up to the root, in version 2 and in version 1.

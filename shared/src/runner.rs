@@ -9,8 +9,9 @@ mod run;
 mod signals;
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -25,7 +26,7 @@ use crate::measure::{Calibration, SystemClock};
 use crate::report::{DemoReport, Event, Leftovers, Report, Status};
 use crate::text::{self, Look};
 use janitor::Janitor;
-use leftovers::{Before, end_strays};
+use leftovers::Before;
 pub(crate) use output::Output;
 use performance::{Next, Performance};
 use run::Run;
@@ -51,7 +52,7 @@ pub fn main(demos: &'static [Demo]) -> ExitCode {
     let done = match &options {
         Options { list: true, .. } => print(&list(demos)),
         Options { source: Some(name), .. } => print(&source(demos, name)),
-        _ => Session::start(&program, &options).and_then(|session| session.play(&options.selected(demos))),
+        _ => Session::start(&program, &options).map(|session| session.play(&options.selected(demos))),
     };
     done.unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "{program}: {error:#}"); // Without a stderr there is nobody to tell.
@@ -84,6 +85,14 @@ impl Stop {
             Stop::CannotWatch(error) => format!("cannot watch the demonstration: {error}"),
         }
     }
+
+    /// Says on stderr why it ended, and what can be done; a reader that went away is no news.
+    pub(crate) fn tell(&self, who: &str, advice: &str, signals: &Signals) {
+        if !matches!(self, Stop::ReaderGone) {
+            let says = format!("{who}: {}{advice}\n", self.says());
+            let _ = Output::Stderr(io::stderr()).write_last(&says, signals); // Without a reader there is nobody to tell.
+        }
+    }
 }
 
 /// Stops this process until somebody continues it.
@@ -97,53 +106,48 @@ struct Session<'o> {
     signals: Signals,
     run: Run,
     before: Before,
-    janitor: Janitor,
+    _janitor: Janitor,
     narration: Output,
     look: Look,
-    document: Option<Document>,
+    document: Option<Output>,
     report: Report,
-}
-
-/// Where the report document goes; the file is opened first, so that a wrong path costs no run.
-enum Document {
-    Stdout,
-    File(File),
 }
 
 impl<'o> Session<'o> {
     fn start(program: &str, options: &'o Options) -> Result<Session<'o>> {
         let document = match options.json.as_deref() {
             None => None,
-            Some(path) if path == Path::new("-") => Some(Document::Stdout),
+            Some(path) if path == Path::new("-") => Some(Output::Stdout(io::stdout())),
             Some(path) => {
+                // Opened first: a wrong path costs no run.
                 let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-                Some(Document::File(file))
+                Some(Output::File(file))
             }
         };
         let narration = match document {
-            Some(Document::Stdout) => Output::Stderr(io::stderr()),
+            Some(Output::Stdout(_)) => Output::Stderr(io::stderr()),
             _ => Output::Stdout(io::stdout()),
         };
         let signals = Signals::block()?;
         die_with_tour()?;
         prctl::set_child_subreaper(true).context("becoming the subreaper")?;
         let run = Run::new().context("naming this run")?;
-        let janitor = Janitor::start(&run)?;
+        let _janitor = Janitor::start(&run)?;
         let look = narration.look(options.color);
         let machine = Machine::read(Some(Calibration::of(&SystemClock).cost_ns));
         let report = Report::new(program, options.effort, machine);
-        let before = Before::look();
-        Ok(Session { options, signals, run, before, janitor, narration, look, document, report })
+        let before = Before::look(); // After the janitor's start: it is one of those who are no strays.
+        Ok(Session { options, signals, run, before, _janitor, narration, look, document, report })
     }
 
-    fn play(mut self, demos: &[&'static Demo]) -> Result<ExitCode> {
+    fn play(mut self, demos: &[&'static Demo]) -> ExitCode {
         let mut leftovers: Option<Leftovers> = None;
         let mut stop = self.narrate(&text::machine(&self.report.machine, self.look)).err();
         for demo in demos {
             if stop.is_some() {
                 break;
             }
-            let (mut report, left, stopped) = self.perform(demo)?;
+            let (mut report, left, stopped) = self.perform(demo);
             stop = stopped;
             if left.found() > 0 {
                 report.fail(format!("left behind: {}", left.in_words()));
@@ -160,44 +164,54 @@ impl<'o> Session<'o> {
             stop = self.narrate(&text::leftovers(&self.report.leftovers, self.look)).err();
         }
         // The document is written also when the run was cut short: what was found is not lost.
-        stop = self.write_document()?.or(stop);
+        // What ended it says how it went: an interrupt may have ended the document's reader too.
+        let write = if stop.is_some() { Output::write_last } else { Output::write };
+        let written = self.write_document(write);
         let failed = self.report.demos.iter().any(|demo| demo.status == Status::Failed);
-        Ok(match stop {
+        match stop.or(written.err()) {
             None if failed => ExitCode::FAILURE,
             None => ExitCode::SUCCESS,
             Some(stop) => {
-                if !matches!(stop, Stop::ReaderGone) {
-                    let _ = writeln!(io::stderr(), "{}: {}", self.report.topic, stop.says());
-                }
+                stop.tell(&self.report.topic, "", &self.signals);
                 stop.exit_code()
             }
-        })
+        }
     }
 
     /// Runs one demonstration to its end, showing what it tells, then ends and counts what it left.
-    fn perform(&mut self, demo: &'static Demo) -> Result<(DemoReport, Leftovers, Option<Stop>)> {
-        let directory = self.run.directory();
-        std::fs::create_dir(&directory)
-            .with_context(|| format!("cannot make the temporary directory {}", directory.display()))?;
+    fn perform(&mut self, demo: &'static Demo) -> (DemoReport, Leftovers, Option<Stop>) {
         let mut report = DemoReport::new(demo.name, demo.question, demo.rule);
         report.snippets = demo.snippets.iter().map(Snippet::to_text).collect();
         let from_ns = SystemClock.now_ns();
         let mut stop = self.narrate(&text::header(demo.name, demo.question, self.look)).err();
         if stop.is_none() {
-            let mut performance = Performance::start(&self.run, demo, self.options)?;
-            stop = self.watch(&mut performance, &mut report).err();
+            match self.begin(demo) {
+                Ok(mut performance) => stop = self.watch(&mut performance, &mut report).err(),
+                Err(error) => report.fail(format!("{error:#}")),
+            }
         }
         report.seconds = (SystemClock.now_ns() - from_ns) as f64 / 1e9;
         if let Some(stop) = &stop {
             report.fail(stop.says());
         }
-        let mut left = self.before.objects(&self.run);
-        (left.processes, left.zombies) = end_strays(Some(self.janitor.pid()));
+        let mut left = leftovers::named(&self.run);
+        (left.processes, left.zombies) = self.before.end_strays();
+        left.system_v = self.before.new_system_v();
         if report.status == Status::Failed {
             left.zombies = left.zombies.and(Some(0)); // It had no chance to reap those that died with it.
         }
         self.run.remove_directory();
-        Ok((report, left, stop))
+        (report, left, stop)
+    }
+
+    fn begin(&self, demo: &'static Demo) -> Result<Performance> {
+        const PRIVATE: u32 = 0o700;
+        let directory = self.run.directory();
+        DirBuilder::new()
+            .mode(PRIVATE)
+            .create(&directory)
+            .with_context(|| format!("cannot make the temporary directory {}", directory.display()))?;
+        Performance::start(&self.run, demo, self.options)
     }
 
     fn watch(&mut self, performance: &mut Performance, report: &mut DemoReport) -> Result<(), Stop> {
@@ -205,8 +219,10 @@ impl<'o> Session<'o> {
             match performance.next(&self.signals)? {
                 Next::Told(event) => {
                     if let Event::Tell(content) = &event {
+                        let from_ns = SystemClock.now_ns();
                         let text = text::content(content, self.look);
                         self.narration.write(&text, &self.signals)?;
+                        performance.put_off(SystemClock.now_ns() - from_ns); // The runner's time and the reader's are not its own.
                     }
                     report.take(event);
                 }
@@ -223,24 +239,18 @@ impl<'o> Session<'o> {
         self.narration.write(text, &self.signals)
     }
 
-    fn write_document(&mut self) -> Result<Option<Stop>> {
-        let mut text = serde_json::to_string(&self.report).context("writing the report")?;
+    fn write_document(&mut self, write: fn(&mut Output, &str, &Signals) -> Result<(), Stop>) -> Result<(), Stop> {
+        let Some(document) = &mut self.document else { return Ok(()) };
+        let mut text = serde_json::to_string(&self.report).expect("a report is plain data");
         text.push('\n');
-        match &mut self.document {
-            None => Ok(None),
-            Some(Document::Stdout) => Ok(Output::Stdout(io::stdout()).write(&text, &self.signals).err()),
-            Some(Document::File(file)) => {
-                file.write_all(text.as_bytes()).context("writing the report")?;
-                Ok(None)
-            }
-        }
+        write(document, &text, &self.signals)
     }
 }
 
 impl Drop for Session<'_> {
     /// Also when the session ends by an error.
     fn drop(&mut self) {
-        end_strays(Some(self.janitor.pid()));
+        self.before.end_strays();
         self.run.remove_directory();
     }
 }

@@ -11,8 +11,8 @@ use anyhow::Result;
 use clap::{ColorChoice, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::measure::{Calibration, SystemClock};
 use crate::machine::Machine;
+use crate::measure::{Calibration, SystemClock};
 use crate::report::{DemoReport, Effort, Report, Status};
 use crate::runner::{Output, Signals, Stop};
 use crate::text::{self, Look};
@@ -110,7 +110,9 @@ impl<'o> Tour<'o> {
         for name in PROGRAMS {
             let program = Program::find(name)?;
             let names = program.list()?;
-            due.extend(names.into_iter().filter(|demo| !self.document.has(name, demo)).map(|demo| (program.clone(), demo)));
+            due.extend(
+                names.into_iter().filter(|demo| !self.document.has(name, demo)).map(|demo| (program.clone(), demo)),
+            );
         }
         Ok(due)
     }
@@ -152,9 +154,8 @@ impl<'o> Tour<'o> {
         Ok(match stop {
             None if report.topics.iter().any(failed) => ExitCode::FAILURE,
             None => ExitCode::SUCCESS,
-            Some(Stop::ReaderGone) => Stop::ReaderGone.exit_code(),
             Some(stop) => {
-                let _ = writeln!(io::stderr(), "tour: {}; --resume goes on from here", stop.says());
+                stop.tell("tour", "; --resume goes on from here", &self.signals);
                 stop.exit_code()
             }
         })

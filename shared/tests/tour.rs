@@ -4,11 +4,15 @@ use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// Only a bound on waiting for what must come: no fact depends on it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const PROGRAMS: [&str; 5] = ["threads-demo", "process-demo", "ipc-demo", "sync-demo", "race-demo"];
 
@@ -61,11 +65,20 @@ impl Place {
 
     /// The command line of every living process started in this place.
     fn processes(&self) -> Vec<String> {
+        self.read_of_each("cmdline").into_iter().filter(|line| !line.is_empty()).collect()
+    }
+
+    /// How many of the tour, the program that it runs and the demonstration are stopped; their janitor never is.
+    fn stopped(&self) -> usize {
+        self.read_of_each("stat").iter().filter(|stat| stat.rsplit_once(") ").unwrap().1.starts_with('T')).count()
+    }
+
+    /// A file of /proc for every process started in this place.
+    fn read_of_each(&self, file: &str) -> Vec<String> {
         let here = self.directory.path().to_string_lossy().into_owned();
         let ours = |pid: &PathBuf| fs::read(pid.join("environ")).is_ok_and(|text| contains(&text, here.as_bytes()));
         let all = fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
-        let lines = all.filter(ours).filter_map(|pid| fs::read_to_string(pid.join("cmdline")).ok());
-        lines.filter(|line| !line.is_empty()).collect()
+        all.filter(ours).filter_map(|pid| fs::read_to_string(pid.join(file)).ok()).collect()
     }
 
     fn nothing_is_left(&self) {
@@ -83,13 +96,11 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 
 /// Looks again and again, without a rest; what never comes fails.
 fn until(what: &str, mut seen: impl FnMut() -> bool) {
-    for _ in 0..20_000 {
-        if seen() {
-            return;
-        }
+    let from = Instant::now();
+    while !seen() {
+        assert!(from.elapsed() < PATIENCE, "it never came: {what}");
         std::thread::yield_now();
     }
-    panic!("it never came: {what}");
 }
 
 fn send(tour: &Child, signal: Signal) {
@@ -185,13 +196,10 @@ fn a_killed_program_fails_its_demonstration_and_the_tour_goes_on() {
 fn the_terminals_stop_stops_all_and_continuing_continues() {
     let place = Place::new();
     let mut tour = place.waiting_tour();
-    let state = |pid: u32| {
-        fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().rsplit_once(") ").unwrap().1[..1].to_owned()
-    };
     send(&tour, Signal::SIGTSTP);
-    until("the tour is stopped", || state(tour.id()) == "T");
+    until("tour, program and demonstration are stopped", || place.stopped() == 3);
     send(&tour, Signal::SIGCONT);
-    until("the tour goes on", || state(tour.id()) != "T");
+    until("all go on", || place.stopped() == 0);
     send(&tour, Signal::SIGINT);
     assert_eq!(exit_code(tour.wait().unwrap()), Some(130));
     place.nothing_is_left();

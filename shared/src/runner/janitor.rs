@@ -5,9 +5,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
-use nix::unistd::Pid;
 
-use super::leftovers::{Before, kill_by_token};
+use super::leftovers::{kill_by_token, named};
 use super::run::Run;
 use super::signals::Signals;
 
@@ -26,10 +25,6 @@ impl Janitor {
         let process = command.spawn().context("starting the janitor")?;
         Ok(Janitor { process, _life_line: life_line })
     }
-
-    pub(super) fn pid(&self) -> Pid {
-        Pid::from_raw(self.process.id() as i32)
-    }
 }
 
 impl Drop for Janitor {
@@ -46,7 +41,7 @@ pub(super) fn wait_and_clean() -> ExitCode {
     let _deaf = Signals::block(); // Whoever stops the runner's group must not stop its janitor.
     let _ = io::stdin().read(&mut [0]); // Nobody writes: it returns when the last copy of the other end is closed.
     kill_by_token(&run);
-    Before::look().objects(&run);
+    named(&run);
     run.remove_directory();
     ExitCode::SUCCESS
 }

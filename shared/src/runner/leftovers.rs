@@ -1,77 +1,89 @@
 //! What is left of a run? Counts it by class, ends and removes it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::sched::sched_yield;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::{Pid, getpid};
+use nix::unistd::{Pid, geteuid, getpid};
 use procfs::process::{ProcState, Process, Stat, all_processes};
 
 use super::run::{Run, TOKEN};
 use crate::measure::SystemClock;
 use crate::report::Leftovers;
 
-/// What the system held before, so that only what is new is counted.
+/// What there was before, so that only what is new is counted.
 pub(super) struct Before {
-    system_v: Option<BTreeSet<String>>,
+    /// The janitor, and whoever a shell left to this process when it became the runner: `tee` in `ipc-demo > >(tee log)`.
+    children: BTreeSet<Pid>,
+    system_v: Option<BTreeMap<String, Maker>>,
 }
 
 impl Before {
     pub(super) fn look() -> Before {
-        Before { system_v: system_v_objects() }
+        let children = children_of_this_process().into_iter().flatten().map(|(pid, _)| pid);
+        Before { children: children.collect(), system_v: system_v_objects() }
     }
 
-    /// Counts the objects of this run, and removes those that have a name.
-    pub(super) fn objects(&self, run: &Run) -> Leftovers {
-        let named = |directory: &str, prefix: &str| {
-            let found = entries(Path::new(directory), prefix)?;
-            found.iter().for_each(|path| drop(fs::remove_file(path)));
-            Some(found.len() as u64)
-        };
-        let files = entries(&run.directory(), "").map_or(0, |found| found.len() as u64);
-        let system_v = system_v_objects().zip(self.system_v.as_ref());
-        Leftovers {
-            processes: None,
-            zombies: None,
-            shared_memory: named("/dev/shm", &run.token),
-            // Queues exist without this directory being mounted; then nobody can list them.
-            queues: named("/dev/mqueue", &run.token),
-            semaphores: named("/dev/shm", &format!("sem.{}", run.token)),
-            system_v: system_v.map(|(after, before)| after.difference(before).count() as u64),
-            sockets: sockets(&run.token),
-            files: Some(files),
+    /// Ends and reaps every child that this process was given as the subreaper.
+    ///
+    /// Who still lived is a process left behind, who was dead a zombie. Bounded: what cannot be killed is only counted.
+    pub(super) fn end_strays(&self) -> (Option<u64>, Option<u64>) {
+        const PATIENCE_NS: u64 = 500_000_000; // The interrupt's promise is one second in all.
+        let from_ns = SystemClock.now_ns();
+        let (mut alive, mut dead) = (BTreeSet::new(), BTreeSet::new());
+        let mut empty_looks = 0;
+        // The kernel's list may skip some while others of it end: nobody is left once two looks have found nobody.
+        while empty_looks < 2 && SystemClock.now_ns() - from_ns < PATIENCE_NS {
+            let Some(children) = children_of_this_process() else { return (None, None) };
+            let strays: Vec<_> = children.into_iter().filter(|(pid, _)| !self.children.contains(pid)).collect();
+            empty_looks = if strays.is_empty() { empty_looks + 1 } else { 0 };
+            for (pid, is_dead) in strays {
+                if is_dead && !alive.contains(&pid) {
+                    dead.insert(pid);
+                } else if alive.insert(pid) {
+                    let _ = kill(pid, Signal::SIGKILL); // It may have ended by itself since.
+                }
+                // Until it is reaped, its own children are still its own: the next look finds them as ours.
+                let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+            }
+            let _ = sched_yield(); // Never fails on Linux; lets the killed ones end.
         }
+        (Some(alive.len() as u64), Some(dead.len() as u64))
+    }
+
+    /// How many System V objects are new since the last look, and not known to be somebody else's.
+    ///
+    /// They carry no token, so it is asked once the strays have ended: whose maker lives is a stranger's.
+    pub(super) fn new_system_v(&mut self) -> Option<u64> {
+        let now = system_v_objects();
+        let before = std::mem::replace(&mut self.system_v, now);
+        let (before, now) = before.zip(self.system_v.as_ref())?;
+        let new = now.iter().filter(|(object, maker)| !before.contains_key(*object) && maker.may_be_ours());
+        Some(new.count() as u64)
     }
 }
 
-/// Ends and reaps every child that this process was given as the subreaper, all but the janitor.
-///
-/// Who still lived is a process left behind, who was dead a zombie. Bounded: what cannot be killed is only counted.
-pub(super) fn end_strays(janitor: Option<Pid>) -> (Option<u64>, Option<u64>) {
-    const PATIENCE_NS: u64 = 500_000_000; // The interrupt's promise is one second in all.
-    let from_ns = SystemClock.now_ns();
-    let (mut alive, mut dead) = (BTreeSet::new(), BTreeSet::new());
-    let mut empty_looks = 0;
-    // The kernel's list may skip some while others of it end: nobody is left once two looks have found nobody.
-    while empty_looks < 2 && SystemClock.now_ns() - from_ns < PATIENCE_NS {
-        let Some(children) = children_of_this_process() else { return (None, None) };
-        let strays: Vec<_> = children.into_iter().filter(|(pid, _)| Some(*pid) != janitor).collect();
-        empty_looks = if strays.is_empty() { empty_looks + 1 } else { 0 };
-        for (pid, is_dead) in strays {
-            if is_dead && !alive.contains(&pid) {
-                dead.insert(pid);
-            } else if alive.insert(pid) {
-                let _ = kill(pid, Signal::SIGKILL); // It may have ended by itself since.
-            }
-            // Until it is reaped, its own children are still its own: the next look finds them as ours.
-            let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
-        }
-        let _ = sched_yield(); // Never fails on Linux; lets the killed ones end.
+/// Counts the objects that carry the run's token, and removes those that have a name.
+pub(super) fn named(run: &Run) -> Leftovers {
+    let named = |directory: &str, prefix: &str| {
+        let found = entries(Path::new(directory), prefix)?;
+        found.iter().for_each(|path| drop(fs::remove_file(path)));
+        Some(found.len() as u64)
+    };
+    let directory = run.directory();
+    let files = if directory.exists() { entries(&directory, "") } else { Some(Vec::new()) };
+    Leftovers {
+        shared_memory: named("/dev/shm", &run.token),
+        // Queues exist without this directory being mounted; then nobody can list them.
+        queues: named("/dev/mqueue", &run.token),
+        semaphores: named("/dev/shm", &format!("sem.{}", run.token)),
+        sockets: sockets(&run.token),
+        files: files.map(|found| found.len() as u64),
+        ..Leftovers::default()
     }
-    (Some(alive.len() as u64), Some(dead.len() as u64))
 }
 
 /// Every direct child with whether it is dead, a zombie or about to be one; none where /proc cannot be read.
@@ -127,13 +139,65 @@ fn sockets(token: &str) -> Option<u64> {
     Some(listed.lines().filter(|line| line.contains(token)).count() as u64)
 }
 
-/// Kind and identifier of every System V object.
-fn system_v_objects() -> Option<BTreeSet<String>> {
-    let mut found = BTreeSet::new();
+/// Who made a System V object, as far as the kernel tells.
+#[derive(Debug, PartialEq)]
+struct Maker {
+    user: u32,
+    /// Only shared memory has one; zero for a process that this namespace does not see.
+    process: Option<i32>,
+}
+
+impl Maker {
+    fn may_be_ours(&self) -> bool {
+        let a_stranger = |pid: i32| pid == 0 || Path::new("/proc").join(pid.to_string()).exists();
+        self.user == geteuid().as_raw() && !self.process.is_some_and(a_stranger)
+    }
+}
+
+/// Every System V object by kind and identifier.
+fn system_v_objects() -> Option<BTreeMap<String, Maker>> {
+    let mut found = BTreeMap::new();
     for kind in ["shm", "sem", "msg"] {
-        let listed = fs::read_to_string(format!("/proc/sysvipc/{kind}")).ok()?;
-        let identifiers = listed.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1));
-        found.extend(identifiers.map(|identifier| format!("{kind} {identifier}")));
+        found.extend(system_v_listed(kind, &fs::read_to_string(format!("/proc/sysvipc/{kind}")).ok()?)?);
     }
     Some(found)
+}
+
+/// The kernel's table has a line of names, then one line for each object.
+fn system_v_listed(kind: &str, table: &str) -> Option<Vec<(String, Maker)>> {
+    let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let names = lines.next()?;
+    let object = |line: Vec<&str>| {
+        let field = |name: &str| names.iter().position(|known| *known == name).and_then(|at| line.get(at));
+        let maker =
+            Maker { user: field("cuid")?.parse().ok()?, process: field("cpid").and_then(|pid| pid.parse().ok()) };
+        Some((format!("{kind} {}", line.get(1)?), maker))
+    };
+    lines.map(object).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_v_object_is_known_by_kind_and_number_and_by_its_maker() {
+        let shm = "       key      shmid perms       size  cpid  lpid nattch   uid   gid  cuid  cgid      atime\n         \
+                   0          5   644       4096  1234     0      0  1000     0    33     0          0\n";
+        let sem = "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n         \
+                   0          7   644          1     0     0     0     0          0 1700000000\n";
+        let known = |user, process, name: &str| Some(vec![(name.to_owned(), Maker { user, process })]);
+        assert_eq!(system_v_listed("shm", shm), known(33, Some(1234), "shm 5"));
+        assert_eq!(system_v_listed("sem", sem), known(0, None, "sem 7"));
+        assert_eq!(system_v_listed("msg", sem.lines().next().unwrap()), Some(vec![]));
+    }
+
+    #[test]
+    fn only_what_a_dead_process_of_this_user_made_may_be_of_the_run() {
+        const NOBODY_HAS_IT: i32 = i32::MAX; // Linux numbers processes up to four million.
+        let user = geteuid().as_raw();
+        let may = |user, process| Maker { user, process }.may_be_ours();
+        assert!(may(user, None) && may(user, Some(NOBODY_HAS_IT)));
+        assert!(!may(user, Some(getpid().as_raw())) && !may(user, Some(0)) && !may(user + 1, None));
+    }
 }

@@ -1,6 +1,7 @@
 //! Where does the text go? One writer, which a full pipe or a stopped terminal cannot make deaf to signals.
 
-use std::io::{self, IsTerminal, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use clap::ColorChoice;
@@ -12,10 +13,11 @@ use super::Stop;
 use super::signals::Signals;
 use crate::text::Look;
 
-/// Stdout or stderr.
+/// Stdout, stderr or a file, which may be a pipe too.
 pub(crate) enum Output {
     Stdout(io::Stdout),
     Stderr(io::Stderr),
+    File(File),
 }
 
 impl Output {
@@ -28,6 +30,7 @@ impl Output {
                 let choice = match self {
                     Output::Stdout(stdout) => anstream::AutoStream::choice(stdout),
                     Output::Stderr(stderr) => anstream::AutoStream::choice(stderr),
+                    Output::File(file) => anstream::AutoStream::choice(file),
                 };
                 choice != anstream::ColorChoice::Never
             }
@@ -40,20 +43,32 @@ impl Output {
         match self {
             Output::Stdout(stdout) => stdout.is_terminal(),
             Output::Stderr(stderr) => stderr.is_terminal(),
+            Output::File(file) => file.is_terminal(),
         }
     }
 
     /// Writes all of it, unless a signal that ends the run comes first or the reader is gone.
     pub(crate) fn write(&mut self, text: &str, signals: &Signals) -> Result<(), Stop> {
+        self.write_within(PollTimeout::NONE, text, signals)
+    }
+
+    /// The same when the run is ending: a reader that takes nothing for a while must not hold up the end.
+    pub(crate) fn write_last(&mut self, text: &str, signals: &Signals) -> Result<(), Stop> {
+        const PATIENCE_MS: u8 = 100; // The interrupt's promise is one second in all.
+        self.write_within(PollTimeout::from(PATIENCE_MS), text, signals)
+    }
+
+    fn write_within(&mut self, patience: PollTimeout, text: &str, signals: &Signals) -> Result<(), Stop> {
         const CHUNK: usize = 4096; // PIPE_BUF: a pipe that polls as writable takes so much without blocking.
         for chunk in text.as_bytes().chunks(CHUNK) {
-            self.wait_until_writable(signals)?;
+            self.wait_until_writable(patience, signals)?;
             let written = match self {
                 Output::Stdout(stdout) => stdout.write_all(chunk).and_then(|()| stdout.flush()),
                 Output::Stderr(stderr) => stderr.write_all(chunk),
+                Output::File(file) => file.write_all(chunk),
             };
             match written {
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(Stop::ReaderGone),
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Err(Stop::ReaderGone),
                 Err(error) => return Err(Stop::CannotWrite(error)),
                 Ok(()) => {}
             }
@@ -61,11 +76,12 @@ impl Output {
         Ok(())
     }
 
-    fn wait_until_writable(&self, signals: &Signals) -> Result<(), Stop> {
+    fn wait_until_writable(&self, patience: PollTimeout, signals: &Signals) -> Result<(), Stop> {
         loop {
             let mut both =
                 [PollFd::new(self.as_fd(), PollFlags::POLLOUT), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut both, PollTimeout::NONE) {
+            match poll(&mut both, patience) {
+                Ok(0) => return Err(Stop::CannotWrite(ErrorKind::TimedOut.into())),
                 Ok(_) => {}
                 Err(Errno::EINTR) => continue,
                 Err(error) => return Err(Stop::CannotWrite(error.into())),
@@ -89,6 +105,7 @@ impl AsFd for Output {
         match self {
             Output::Stdout(stdout) => stdout.as_fd(),
             Output::Stderr(stderr) => stderr.as_fd(),
+            Output::File(file) => file.as_fd(),
         }
     }
 }

@@ -141,7 +141,12 @@ impl Performance {
         let _ = killpg(self.group(), Signal::SIGSTOP); // It may have ended a moment ago.
         super::stop_here();
         let _ = killpg(self.group(), Signal::SIGCONT);
-        self.deadline_ns += SystemClock.now_ns() - from_ns;
+        self.put_off(SystemClock.now_ns() - from_ns);
+    }
+
+    /// Moves the deadline by a time in which the demonstration could not go on, or was not listened to.
+    pub(super) fn put_off(&mut self, time_ns: u64) {
+        self.deadline_ns += time_ns;
     }
 
     /// Takes all that has come; says if it was too much.

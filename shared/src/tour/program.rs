@@ -11,6 +11,7 @@ use indicatif::ProgressBar;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
 use crate::machine::Machine;
@@ -99,6 +100,9 @@ impl Guard {
                 Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP => return Err(Stop::Signal(signal)),
                 Signal::SIGTSTP => {
                     let _ = kill(self.pid(), Signal::SIGTSTP); // It may have ended a moment ago.
+                    // First it, or it may come to stop itself only after it was told to go on, and stay so.
+                    let stopped = WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+                    let _ = waitid(Id::Pid(self.pid()), stopped);
                     stop_here();
                     let _ = kill(self.pid(), Signal::SIGCONT);
                 }
@@ -116,6 +120,7 @@ impl Drop for Guard {
             return;
         }
         let _ = kill(self.pid(), Signal::SIGTERM);
+        let _ = kill(self.pid(), Signal::SIGCONT); // Stopped, it would not notice.
         drop(self.0.stdout.take());
         let from_ns = SystemClock.now_ns();
         while matches!(self.0.try_wait(), Ok(None)) && SystemClock.now_ns() - from_ns < PATIENCE_NS {
