@@ -32,7 +32,9 @@ fn talking(comparison: &Comparison) -> Vec<String> {
         let row = fastest(who)?;
         let (cost, work) = (with_unit("ns", row.median), with_unit("ns", row.median / SMALL));
         let by = row.label.trim_end_matches(who).trim_end_matches([',', ' ']);
-        Some(format!("Two {who} ask and answer in {cost} at best ({by}): cheap if each question brings {work} of work."))
+        Some(format!(
+            "Two {who} ask and answer in {cost} at best ({by}): cheap if each question brings {work} of work."
+        ))
     };
     ["threads", "processes"].into_iter().filter_map(line).collect()
 }
@@ -68,11 +70,8 @@ mod tests {
                 cpu_ns: None,
             })
         };
-        let comparison = Comparison {
-            title: String::new(),
-            differs_in: String::new(),
-            rows: rows.iter().map(row).collect(),
-        };
+        let comparison =
+            Comparison { title: String::new(), differs_in: String::new(), rows: rows.iter().map(row).collect() };
         let mut report = DemoReport::new(demo, "?", "");
         report.content.push(Content::Comparison(comparison));
         Report { demos: vec![report], ..Report::new(name, Effort::Quick, Machine::default()) }
@@ -81,7 +80,10 @@ mod tests {
     #[test]
     fn a_task_is_long_enough_at_twenty_times_the_start() {
         let said = sentences(&[topic("process-demo", "start-cost", &[("fork", 150_000.0)])]);
-        assert_eq!(said, ["A worker by fork costs 150 us to start and wait for: worth it for tasks of 3.00 ms or more."]);
+        assert_eq!(
+            said,
+            ["A worker by fork costs 150 us to start and wait for: worth it for tasks of 3.00 ms or more."]
+        );
     }
 
     #[test]

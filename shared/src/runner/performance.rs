@@ -25,7 +25,10 @@ pub(super) struct Performance {
     child: Child,
     events: UnixStream,
     output: PipeReader,
+    /// What has come: parsed up to here, searched for the end of a line up to there.
     unparsed: Vec<u8>,
+    parsed: usize,
+    searched: usize,
     printed: Vec<u8>,
     told_bytes: usize,
     told_events: usize,
@@ -44,7 +47,7 @@ pub(super) enum Next {
 
 // No demonstration tells a hundredth of this; who does is flooding, and the runner's memory is not theirs.
 const MOST_EVENTS: usize = 10_000;
-const MOST_BYTES: usize = 64 << 20;
+const MOST_BYTES: usize = 16 << 20;
 const MOST_PRINTED: usize = 64 << 10;
 const GRACE_NS: u64 = 1_000_000_000; // For a process that has closed its channel to end.
 
@@ -69,6 +72,8 @@ impl Performance {
             events,
             output,
             unparsed: Vec::new(),
+            parsed: 0,
+            searched: 0,
             printed: Vec::new(),
             told_bytes: 0,
             told_events: 0,
@@ -108,7 +113,7 @@ impl Performance {
                 return Ok(Next::Over(Some(flooded)));
             }
             if let Some(status) = ended
-                && !self.unparsed.contains(&b'\n')
+                && !self.unparsed[self.searched..].contains(&b'\n')
             {
                 return Ok(Next::Over(self.judge(status)));
             }
@@ -152,7 +157,7 @@ impl Performance {
     /// Takes all that has come; says if it was too much.
     fn read(&mut self) -> Option<String> {
         let mut buffer = [0; 16 << 10];
-        while self.events_open && self.unparsed.len() < MOST_BYTES {
+        while self.events_open {
             match self.events.read(&mut buffer) {
                 Ok(0) => self.close_events(),
                 Ok(count) => {
@@ -166,7 +171,7 @@ impl Performance {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => self.close_events(), // Reset by the other side: as closed.
             }
-            if self.told_bytes > MOST_BYTES {
+            if self.told_bytes >= MOST_BYTES {
                 return Some(format!("flooded its event channel with over {} MiB", MOST_BYTES >> 20));
             }
         }
@@ -184,14 +189,20 @@ impl Performance {
         self.deadline_ns = self.deadline_ns.min(SystemClock.now_ns() + GRACE_NS);
     }
 
+    /// The next whole event of those that have come; no byte is looked at twice, however long the line.
     fn parse(&mut self) -> Option<Result<Event, String>> {
-        let end = self.unparsed.iter().position(|&byte| byte == b'\n')?;
-        let line: Vec<u8> = self.unparsed.drain(..=end).collect();
+        let Some(length) = self.unparsed[self.searched..].iter().position(|&byte| byte == b'\n') else {
+            self.unparsed.drain(..self.parsed);
+            (self.parsed, self.searched) = (0, self.unparsed.len());
+            return None;
+        };
+        let end = self.searched + length;
+        let event = serde_json::from_slice(&self.unparsed[self.parsed..end]);
+        (self.parsed, self.searched) = (end + 1, end + 1);
         self.told_events += 1;
         if self.told_events > MOST_EVENTS {
             return Some(Err(format!("flooded its event channel with over {MOST_EVENTS} events")));
         }
-        let event = serde_json::from_slice(&line);
         self.last_word |= matches!(event, Ok(Event::End { .. }));
         Some(event.map_err(|error| format!("told something that is no event: {error}")))
     }

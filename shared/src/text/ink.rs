@@ -70,7 +70,7 @@ impl Ink {
 }
 
 pub(super) fn is_mark(character: char) -> bool {
-    character == END || INKS.iter().any(|ink| ink.mark() == character)
+    matches!(character, END | '\u{206A}'..='\u{206F}') // The inks' marks stand side by side.
 }
 
 /// Turns the marks into colour; words side by side in one ink are one stretch.
