@@ -76,6 +76,8 @@ struct Tour<'o> {
     stdout: Output,
     look: Look,
     document: Document,
+    /// The program whose name was shown last.
+    shown: &'static str,
     from_ns: u64,
 }
 
@@ -84,7 +86,8 @@ impl<'o> Tour<'o> {
         let document = Document::open(&options.out, options.effort, options.resume)?;
         let stdout = Output::Stdout(io::stdout());
         let look = stdout.look(options.color);
-        Ok(Tour { options, signals: Signals::block()?, stdout, look, document, from_ns: SystemClock.now_ns() })
+        let from_ns = SystemClock.now_ns();
+        Ok(Tour { options, signals: Signals::block()?, stdout, look, document, shown: "", from_ns })
     }
 
     fn run(mut self) -> Result<ExitCode> {
@@ -123,7 +126,12 @@ impl<'o> Tour<'o> {
             Ok(report) => report,
             Err(stop) => return Ok(Some(stop)), // Cut short: it is still due.
         };
-        let text: String = report.demos.iter().map(|demo| self.show(demo)).collect();
+        let mut text = String::new();
+        if self.shown != program.name {
+            self.shown = program.name;
+            text = text::topic(&report.topic, &report.version, report.effort, self.look);
+        }
+        text.extend(report.demos.iter().map(|demo| self.show(demo)));
         self.document.add(report);
         self.document.save()?;
         Ok(self.say(bar, &text).err())

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, bounded};
+use shared::number::count;
 use shared::{Claim, Demo, Parameter, Snippet, Stage, Verdict, refused};
 use threads_demo::background;
 
@@ -61,19 +62,18 @@ fn judge(stage: &mut Stage, heard: Option<u64>, elapsed_s: f64, search: &Search)
     let in_order = stage.fact("The main thread's line appeared before the task ended", heard.is_some(), order);
     let meanwhile = stage.fact("The main thread did work before the task ended", heard > Some(0), reported(heard));
     let sieved = primes_up_to(tested);
-    let got = format!("{primes} by division, {sieved} by a sieve");
-    let right = stage.fact(format!("The primes found up to {tested} are as many as there are"), primes == sieved, got);
+    let got = format!("{} by division, {} by a sieve", count(primes), count(sieved));
+    let says = format!("The primes found up to {} are as many as there are", count(tested));
+    let right = stage.fact(says, primes == sieved, got);
 
     let because = format!("the main thread said its line, and {order}, after {elapsed_s:.2} seconds");
     stage.verdict(Claim::BackgroundExample, if in_order { Verdict::Holds } else { Verdict::Refuted }, because)?;
     let goes_on = if meanwhile && right { Verdict::Holds } else { Verdict::Refuted };
-    let because = format!("the main thread tested {tested} numbers and found {primes} primes meanwhile");
+    let did = format!("the main thread tested {} numbers and found {} primes", count(tested), count(primes));
+    let because = format!("{did} meanwhile");
     stage.verdict_by(Claim::GoesOnWhileWaiting, goes_on, because, tested as f64, "numbers tested")?;
     let so = if in_order && meanwhile { "Yes" } else { "No" };
-    stage.answer(format!(
-        "{so}: while the task took its {elapsed_s:.2} seconds, the main thread tested {tested} numbers and found \
-         {primes} primes."
-    ));
+    stage.answer(format!("{so}: while the task took its {elapsed_s:.2} seconds, {did}."));
     Ok(())
 }
 
