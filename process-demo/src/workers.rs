@@ -6,7 +6,7 @@ mod team;
 use std::time::Duration;
 
 use anyhow::Result;
-use shared::{Claim, Demo, Lane, Parameter, Snippet, Stage, Timeline, Verdict, refused};
+use shared::{Claim, Demo, Lane, Parameter, Snippet, Stage, Timeline, Verdict};
 
 use bench::{Event, What};
 
@@ -41,13 +41,7 @@ pub const DEMO: Demo = Demo {
 fn run(stage: &mut Stage) -> Result<()> {
     let count = stage.setting("workers") as usize;
     let task_s = stage.setting("task_s") / stage.by_effort(10.0, 1.0, 1.0);
-    let events = match team::perform(stage, count, Duration::from_secs_f64(task_s)) {
-        Ok(events) => events,
-        Err(error) => {
-            stage.skip(refused(&error).ok_or(error)?);
-            return Ok(());
-        }
-    };
+    let events = team::perform(stage, count, Duration::from_secs_f64(task_s))?;
     let all = 2 * count;
     let elapsed_s = draw(stage, &events);
     let in_turn_s = task_s * all as f64;

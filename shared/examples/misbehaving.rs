@@ -10,7 +10,8 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, raise};
-use nix::unistd::{close, pause, setsid};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::{Pid, close, pause, setsid};
 use shared::{Claim, Demo, Snippet, Stage, Verdict};
 
 const DEMOS: &[Demo] = &[
@@ -154,9 +155,9 @@ fn leaves_child(stage: &mut Stage) -> Result<()> {
 
 /// One that has ended before its parent does, which never waits for it.
 fn leaves_zombie(stage: &mut Stage) -> Result<()> {
-    let mut child = Command::new("true").stdout(Stdio::piped()).spawn().context("starting true")?;
-    let mut nothing = Vec::new();
-    child.stdout.take().context("its output")?.read_to_end(&mut nothing)?; // Its end closes the pipe.
+    let child = Command::new("true").spawn().context("starting true")?;
+    let seen_but_not_reaped = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+    waitid(Id::Pid(Pid::from_raw(child.id() as i32)), seen_but_not_reaped).context("waiting for its end")?;
     behaves(stage)
 }
 

@@ -14,7 +14,8 @@ pub struct Demo {
     /// What `--set` may change.
     pub parameters: &'static [Parameter],
     pub snippets: &'static [Snippet],
-    /// Tells the stage what happens. An error fails the demonstration.
+    /// Tells the stage what happens. An error fails the demonstration, unless it means that this machine refuses what
+    /// is needed: that skips it.
     pub run: fn(&mut Stage) -> anyhow::Result<()>,
 }
 

@@ -33,14 +33,6 @@ pub const DEMO: Demo = Demo {
 };
 
 fn run(stage: &mut Stage) -> Result<()> {
-    match show(stage) {
-        Ok(answer) => stage.answer(answer),
-        Err(error) => stage.skip(refused(&error).ok_or(error)?),
-    }
-    Ok(())
-}
-
-fn show(stage: &mut Stage) -> Result<String> {
     let regions = [SharedRegion::new(size_of::<FutexMutex<()>>())?, SharedRegion::new(size_of::<ProcessMutex<()>>())?];
     // SAFETY: each region is page-aligned, large enough, seen by nobody else yet, and outlives both references.
     let (futex, pthread) = unsafe {
@@ -53,7 +45,9 @@ fn show(stage: &mut Stage) -> Result<String> {
     let processes = try_half(stage, Workers::Processes, &[pthread, futex])?;
     let threads = half(stage, Workers::Threads, &[&Mutex::new(()), futex])?;
     let costs = cost::compare(stage)?;
-    conclude(stage, &threads, processes.as_ref(), &costs)
+    let answer = conclude(stage, &threads, processes.as_ref(), &costs)?;
+    stage.answer(answer);
+    Ok(())
 }
 
 /// What was seen with one kind of worker.

@@ -27,14 +27,6 @@ pub const DEMO: Demo = Demo {
 const PERMITS: [u32; 2] = [1, 3]; // With one it is a lock; with more it shows what a lock is not.
 
 fn run(stage: &mut Stage) -> Result<()> {
-    match show(stage) {
-        Ok(answer) => stage.answer(answer),
-        Err(error) => stage.skip(refused(&error).ok_or(error)?),
-    }
-    Ok(())
-}
-
-fn show(stage: &mut Stage) -> Result<String> {
     stage.say("One worker more than there are permits comes to stay in a room; then a crowd comes and goes.");
     let mut seen = Vec::new();
     // Processes first: a fork copies only the thread that calls it, so there must be no other yet.
@@ -51,7 +43,9 @@ fn show(stage: &mut Stage) -> Result<String> {
         seen.push(observe(stage, Workers::Threads, &Semaphore::new(permits as usize), permits)?);
     }
     stage.table(table(&seen));
-    conclude(stage, &seen)
+    let answer = conclude(stage, &seen)?;
+    stage.answer(answer);
+    Ok(())
 }
 
 fn between_processes(stage: &mut Stage, permits: u32) -> Result<Seen> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, bounded};
 use shared::number::count;
-use shared::{Claim, Demo, Parameter, Snippet, Stage, Verdict, refused};
+use shared::{Claim, Demo, Parameter, Snippet, Stage, Verdict};
 use threads_demo::background;
 
 pub const DEMO: Demo = Demo {
@@ -36,13 +36,7 @@ fn run(stage: &mut Stage) -> Result<()> {
     let (tell, heard) = bounded(1);
     let from_ns = stage.clock().now_ns();
     let task = move || perform(Duration::from_secs_f64(task_s), &heard);
-    let task = match background::start("task", task).context("starting a thread") {
-        Ok(task) => task,
-        Err(error) => {
-            stage.skip(refused(&error).ok_or(error)?);
-            return Ok(());
-        }
-    };
+    let task = background::start("task", task).context("starting a thread")?;
     stage.say("Doing other work while the task is being performed...");
     let mut search = Search::default();
     search.test_next();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use shared::measure::usable_cpus;
-use shared::{Claim, Demo, Lane, Parameter, Snippet, Stage, Timeline, Verdict, refused};
+use shared::{Claim, Demo, Lane, Parameter, Snippet, Stage, Timeline, Verdict};
 use threads_demo::workers::{self, Event, Span};
 
 pub const DEMO: Demo = Demo {
@@ -45,13 +45,7 @@ fn run(stage: &mut Stage) -> Result<()> {
         });
     };
     let task = |_| work(Duration::from_secs_f64(task_s), &present, &meeting);
-    let spans = match workers::run(count, task, hear).context("starting a thread") {
-        Ok(spans) => spans,
-        Err(error) => {
-            stage.skip(refused(&error).ok_or(error)?);
-            return Ok(());
-        }
-    };
+    let spans = workers::run(count, task, hear).context("starting a thread")?;
     let first = spans.iter().map(|span| span.started).min().context("no worker ran")?;
     let elapsed_s = spans.iter().map(|span| (span.finished - first).as_secs_f64()).fold(0.0, f64::max);
     let in_turn_s = task_s * count as f64;

@@ -14,6 +14,7 @@ use super::run::Run;
 use super::signals::unblock_all;
 use crate::cli::Options;
 use crate::demo::Demo;
+use crate::refused::refused;
 use crate::report::Event;
 use crate::stage::Stage;
 
@@ -27,7 +28,14 @@ pub(super) fn perform(demos: &'static [Demo], options: &Options) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let error = (demo.run)(&mut stage).err().map(|error| format!("{error:#}"));
+    let error = match (demo.run)(&mut stage) {
+        Ok(()) => None,
+        Err(error) => {
+            let why = refused(&error);
+            why.iter().for_each(|why| stage.skip(why));
+            why.is_none().then(|| format!("{error:#}"))
+        }
+    };
     let code = if error.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     stage.tell(Event::End { error });
     code
