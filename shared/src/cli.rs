@@ -9,10 +9,14 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser};
 
 use crate::demo::{Demo, Parameter};
 use crate::report::Effort;
+use crate::text::hanging;
+
+/// Of the help, also where there is no terminal.
+const WIDTH: usize = 80;
 
 /// The options, as clap reads them.
 #[derive(Parser, Debug)]
-#[command(version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(version, max_term_width = WIDTH, disable_help_subcommand = true)]
 pub struct Options {
     /// The demonstrations to run; all, in reading order, if none is named
     pub demonstrations: Vec<String>,
@@ -107,10 +111,11 @@ fn command(demos: &'static [Demo], program: &str) -> clap::Command {
     let names = || PossibleValuesParser::new(demos.iter().map(|demo| demo.name));
     let mut after = String::from("Demonstrations:\n");
     for demo in demos {
-        after.push_str(&format!("  {:<20} {}\n", demo.name, demo.question));
+        after += &format!("  {}\n{}", demo.name, hanging("      ", demo.question, WIDTH));
         for Parameter { key, unit, says, default, low, high } in demo.parameters {
             let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
-            after.push_str(&format!("      --set {key}=VALUE  {says} ({low} to {high}{unit}, default {default})\n"));
+            let says = format!("{says} ({low} to {high}{unit}, default {default})");
+            after += &hanging(&format!("      --set {key}=VALUE  "), &says, WIDTH);
         }
     }
     after.push_str(

@@ -12,7 +12,8 @@ use crate::number::{chosen_with_unit, count, three_digits, with_unit};
 use crate::report::{Content, DemoReport, Effort, Fact, Leftovers, Report, Status, Trend, Verdict};
 use ink::Ink;
 pub use tour::{guide, scoreboard, tour, tour_line};
-use wrap::{hanging, plain, width};
+pub(crate) use wrap::hanging;
+use wrap::{plain, width};
 
 /// How wide a line may be, and whether words may have colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

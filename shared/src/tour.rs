@@ -20,7 +20,7 @@ use document::Document;
 use program::{PROGRAMS, Program};
 
 #[derive(Parser)]
-#[command(name = "tour", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "tour", version, max_term_width = 80, disable_help_subcommand = true)]
 struct Options {
     #[command(subcommand)]
     command: Command,

@@ -22,7 +22,7 @@ pub(super) fn plain(text: &str) -> String {
 }
 
 /// Lines, each with its end: the first starts with `first`, the others with as many spaces.
-pub(super) fn hanging(first: &str, text: &str, width: usize) -> String {
+pub(crate) fn hanging(first: &str, text: &str, width: usize) -> String {
     let indent = self::width(first);
     let room = width.saturating_sub(indent).max(1);
     let mut lines = String::new();
