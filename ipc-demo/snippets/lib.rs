@@ -1,12 +1,7 @@
-//! How processes talk: snippets to copy, one concept each, every file on its own.
+//! How processes talk: what people copy. Each module is one file that stands alone.
 #![deny(missing_docs)]
 
-// Bytes, one way or both.
-pub mod pipe_pair;
-pub mod socket_pair;
-
-// Values.
-pub mod typed;
-
-// Memory.
-pub mod shared_region;
+pub mod pipe_pair; // Bytes both ways, by two pipes.
+pub mod socket_pair; // Bytes both ways, by one descriptor per side.
+pub mod typed; // Values, by ipc-channel.
+pub mod shared_region; // Memory that several processes map and nobody can shrink.
