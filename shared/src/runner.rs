@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use nix::sys::prctl;
-use nix::sys::signal::{Signal, raise};
+use nix::sys::signal::Signal;
 
 use crate::cli::Options;
 use crate::demo::{Demo, Snippet};
@@ -93,11 +93,6 @@ impl Stop {
             let _ = Output::Stderr(io::stderr()).write_last(&says, signals); // Without a reader there is nobody to tell.
         }
     }
-}
-
-/// Stops this process until somebody continues it.
-pub(crate) fn stop_here() {
-    let _ = raise(Signal::SIGSTOP); // Cannot be refused.
 }
 
 /// One run of some demonstrations.
@@ -186,7 +181,11 @@ impl<'o> Session<'o> {
         let mut stop = self.narrate(&text::header(demo.name, demo.question, self.look)).err();
         if stop.is_none() {
             match self.begin(demo) {
-                Ok(mut performance) => stop = self.watch(&mut performance, &mut report).err(),
+                Ok(mut performance) => {
+                    self.signals.take_along(Some(performance.group()));
+                    stop = self.watch(&mut performance, &mut report).err();
+                    self.signals.take_along(None); // Its number may soon be another's.
+                }
                 Err(error) => report.fail(format!("{error:#}")),
             }
         }

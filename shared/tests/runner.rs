@@ -142,6 +142,21 @@ fn a_stopped_run_stops_and_goes_on() {
 }
 
 #[test]
+fn a_run_whose_reader_reads_nothing_stops_with_its_demonstration() {
+    let mut run = Run::start(&["talks-much"]);
+    run.read_until("line 0 ");
+    let performer = run.performer();
+    // It tells more than the pipe and the socket hold: once it sleeps, its runner waits for the reader.
+    wait_until("the demonstration cannot go on", || state(performer), |state| *state == Some('S'));
+    kill(run.pid(), Signal::SIGTSTP).unwrap();
+    wait_until("the runner is stopped", || state(run.pid()), |state| *state == Some('T'));
+    assert_eq!(state(performer), Some('T'));
+    kill(run.pid(), Signal::SIGCONT).unwrap();
+    wait_until("the demonstration goes on", || state(performer), |state| *state != Some('T'));
+    assert_eq!(run.end().0.status.code(), Some(0));
+}
+
+#[test]
 fn a_stop_does_not_count_against_the_deadline() {
     let mut run = Run::start(&["waits-at-gate", "--deadline", "2"]);
     run.read_until("at the gate");

@@ -75,10 +75,14 @@ impl Place {
 
     /// A file of /proc for every process started in this place.
     fn read_of_each(&self, file: &str) -> Vec<String> {
+        self.started().iter().filter_map(|pid| fs::read_to_string(pid.join(file)).ok()).collect()
+    }
+
+    /// Every process started in this place, by its directory in /proc.
+    fn started(&self) -> Vec<PathBuf> {
         let here = self.directory.path().to_string_lossy().into_owned();
         let ours = |pid: &PathBuf| fs::read(pid.join("environ")).is_ok_and(|text| contains(&text, here.as_bytes()));
-        let all = fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
-        all.filter(ours).filter_map(|pid| fs::read_to_string(pid.join(file)).ok()).collect()
+        fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path())).filter(ours).collect()
     }
 
     fn nothing_is_left(&self) {
@@ -87,6 +91,16 @@ impl Place {
             let names = listed.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
             self.processes().is_empty() && !names.into_iter().any(|name| name.starts_with("tvp-"))
         });
+    }
+}
+
+impl Drop for Place {
+    /// A test that fails in the middle leaves nobody behind either.
+    fn drop(&mut self) {
+        let numbers = self.started().into_iter().filter_map(|pid| pid.file_name()?.to_str()?.parse().ok());
+        for pid in numbers {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL); // It may have ended since.
+        }
     }
 }
 

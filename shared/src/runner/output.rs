@@ -90,7 +90,7 @@ impl Output {
             let writable = both[0].any().unwrap_or(true);
             match both[1].any().unwrap_or(false).then(|| signals.next()).flatten() {
                 Some(signal @ (Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP)) => return Err(Stop::Signal(signal)),
-                Some(Signal::SIGTSTP) => super::stop_here(),
+                Some(Signal::SIGTSTP) => signals.stop(),
                 _ => {}
             }
             if writable {

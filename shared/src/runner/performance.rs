@@ -9,7 +9,7 @@ use std::process::{Child, ExitStatus};
 use anyhow::{Context, Result};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::Stop;
@@ -84,7 +84,8 @@ impl Performance {
         })
     }
 
-    fn group(&self) -> Pid {
+    /// The process group that it leads.
+    pub(super) fn group(&self) -> Pid {
         Pid::from_raw(self.child.id() as i32)
     }
 
@@ -106,9 +107,12 @@ impl Performance {
                 };
                 return Ok(Next::Over(Some(self.with_print(why))));
             }
-            self.wait(signals, self.deadline_ns - now_ns)?;
-            // First the status, then the rest of what was told: nothing comes after the end.
+            // First the status, then the rest of what was told: nothing comes after the end. Asked for before the wait,
+            // since whoever wrote in the meantime may have taken the signal that told of it.
             let ended = self.child.try_wait().map_err(Stop::CannotWatch)?;
+            if ended.is_none() {
+                self.wait(signals, self.deadline_ns - now_ns)?;
+            }
             if let Some(flooded) = self.read() {
                 return Ok(Next::Over(Some(flooded)));
             }
@@ -133,20 +137,15 @@ impl Performance {
         while let Some(signal) = signals.next() {
             match signal {
                 Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP => return Err(Stop::Signal(signal)),
-                Signal::SIGTSTP => self.pause(),
+                Signal::SIGTSTP => {
+                    let from_ns = SystemClock.now_ns();
+                    signals.stop();
+                    self.put_off(SystemClock.now_ns() - from_ns);
+                }
                 _ => {}
             }
         }
         Ok(())
-    }
-
-    /// Ctrl-Z: the demonstration stops, then its runner; when the runner goes on, so does the demonstration.
-    fn pause(&mut self) {
-        let from_ns = SystemClock.now_ns();
-        let _ = killpg(self.group(), Signal::SIGSTOP); // It may have ended a moment ago.
-        super::stop_here();
-        let _ = killpg(self.group(), Signal::SIGCONT);
-        self.put_off(SystemClock.now_ns() - from_ns);
     }
 
     /// Moves the deadline by a time in which the demonstration could not go on, or was not listened to.

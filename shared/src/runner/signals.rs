@@ -1,16 +1,20 @@
 //! Which signal came? They are blocked and read from a descriptor, so that one loop waits for everything.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::{Context, Result};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, raise, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Pid;
 
 /// The signals that the runner answers: interrupt, terminate, hang up, stop from the terminal, child's change.
 const ANSWERED: [Signal; 5] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGTSTP, Signal::SIGCHLD];
 
 pub(crate) struct Signals {
     descriptor: SignalFd,
+    /// The process group that stops and goes on with this process.
+    group: Cell<Option<Pid>>,
 }
 
 impl Signals {
@@ -26,7 +30,20 @@ impl Signals {
         }
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None).context("blocking signals")?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        Ok(Signals { descriptor: SignalFd::with_flags(&set, flags).context("signalfd")? })
+        Ok(Signals { descriptor: SignalFd::with_flags(&set, flags).context("signalfd")?, group: Cell::new(None) })
+    }
+
+    /// From now on this group, or none, stops and goes on with this process.
+    pub(crate) fn take_along(&self, group: Option<Pid>) {
+        self.group.set(group);
+    }
+
+    /// Ctrl-Z: the group stops, then this process; when somebody continues it, the group goes on too.
+    pub(crate) fn stop(&self) {
+        let group = |signal| self.group.get().map(|group| killpg(group, signal)); // It may have ended a moment ago.
+        let _ = group(Signal::SIGSTOP);
+        let _ = raise(Signal::SIGSTOP); // Cannot be refused.
+        let _ = group(Signal::SIGCONT);
     }
 
     /// The next signal that has come; none if none is waiting.

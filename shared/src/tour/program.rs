@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use crate::machine::Machine;
 use crate::measure::SystemClock;
 use crate::report::{DemoReport, Effort, Report};
-use crate::runner::{Signals, Stop, TOUR, stop_here};
+use crate::runner::{Signals, Stop, TOUR};
 
 /// In the order of a lecture.
 pub(super) const PROGRAMS: [&str; 5] = ["threads-demo", "process-demo", "ipc-demo", "sync-demo", "race-demo"];
@@ -103,7 +103,7 @@ impl Guard {
                     // First it, or it may come to stop itself only after it was told to go on, and stay so.
                     let stopped = WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
                     let _ = waitid(Id::Pid(self.pid()), stopped);
-                    stop_here();
+                    signals.stop();
                     let _ = kill(self.pid(), Signal::SIGCONT);
                 }
                 _ => {}
