@@ -177,7 +177,7 @@ impl Budget {
                 Budget { rounds: 101, time_ns: 10_000 * MS, sample_ns: MS, events: 100, warm_up_ns: 300 * MS }
             }
             Effort::Thorough => {
-                Budget { rounds: 401, time_ns: 120_000 * MS, sample_ns: 2 * MS, events: 100, warm_up_ns: 1_000 * MS }
+                Budget { rounds: 401, time_ns: 120_000 * MS, sample_ns: 2 * MS, events: 64, warm_up_ns: 1_000 * MS }
             }
         }
     }
