@@ -150,7 +150,7 @@ fn a_run_whose_reader_reads_nothing_stops_with_its_demonstration() {
     wait_until("the demonstration cannot go on", || state(performer), |state| *state == Some('S'));
     kill(run.pid(), Signal::SIGTSTP).unwrap();
     wait_until("the runner is stopped", || state(run.pid()), |state| *state == Some('T'));
-    assert_eq!(state(performer), Some('T'));
+    wait_until("the demonstration is stopped", || state(performer), |state| *state == Some('T'));
     kill(run.pid(), Signal::SIGCONT).unwrap();
     wait_until("the demonstration goes on", || state(performer), |state| *state != Some('T'));
     assert_eq!(run.end().0.status.code(), Some(0));
