@@ -15,7 +15,7 @@ use anyhow::Result;
 use shared::Placement::{Free, OtherCpu, SameCpu};
 use shared::measure::{Contest, Measured, Timing};
 use shared::number::{three_digits, with_unit};
-use shared::{Claim, Demo, Snippet, Stage};
+use shared::{Claim, Demo, Extras, Snippet, Stage};
 use tally::Tally;
 
 pub const DEMO: Demo = Demo {
@@ -28,7 +28,7 @@ pub const DEMO: Demo = Demo {
            fastest way between processes against the fastest channel between threads, on one CPU and on two; holds \
            if the processes are clearly slower in all of these, qualified if only in some, refuted if in none and \
            clearly faster in one, else undecided.",
-    parameters: &[],
+    extras: Extras::NONE,
     snippets: &[
         Snippet { path: "ipc-demo/snippets/pipe_pair.rs", text: include_str!("../snippets/pipe_pair.rs") },
         Snippet { path: "ipc-demo/snippets/socket_pair.rs", text: include_str!("../snippets/socket_pair.rs") },

@@ -5,7 +5,7 @@ mod sight;
 mod values;
 
 use anyhow::Result;
-use shared::{Claim, Demo, Snippet, Stage, Verdict};
+use shared::{Claim, Demo, Extras, Snippet, Stage, Verdict};
 
 use pids::Pids;
 use values::Values;
@@ -19,7 +19,7 @@ pub const DEMO: Demo = Demo {
            the program; else it holds. An own memory is refuted if a change of ordinary memory shows in the other \
            process; it is qualified if memory mapped as shared shows it, or if the kernel lets one process read the \
            other's; else it holds.",
-    parameters: &[],
+    extras: Extras::NONE,
     snippets: &[
         Snippet { path: "process-demo/snippets/child.rs", text: include_str!("../snippets/child.rs") },
         Snippet { path: "process-demo/snippets/page.rs", text: include_str!("../snippets/page.rs") },

@@ -11,7 +11,7 @@ mod ways;
 
 use anyhow::Result;
 use shared::number::with_unit;
-use shared::{Claim, Demo, Snippet, Stage};
+use shared::{Claim, Demo, Extras, Snippet, Stage};
 
 use growth::Growth;
 
@@ -28,7 +28,7 @@ pub const DEMO: Demo = Demo {
            more adds at least a tenth, by the lower end of the slope's interval. It is qualified if only one of them \
            grows; refuted if neither does, by the upper ends, or if the child is given no more than a thread; else \
            undecided; skipped without counts.",
-    parameters: &[],
+    extras: Extras::NONE,
     snippets: &[
         Snippet { path: "process-demo/snippets/start.rs", text: include_str!("../snippets/start.rs") },
         Snippet { path: "process-demo/snippets/resident.rs", text: include_str!("../snippets/resident.rs") },

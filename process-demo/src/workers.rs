@@ -6,7 +6,7 @@ mod team;
 use std::time::Duration;
 
 use anyhow::Result;
-use shared::{Claim, Demo, Lane, Parameter, Snippet, Stage, Timeline, Verdict};
+use shared::{Claim, Demo, Extras, Lane, Parameter, Snippet, Stage, Timeline, Verdict};
 
 use bench::{Event, What};
 
@@ -16,24 +16,27 @@ pub const DEMO: Demo = Demo {
     claims: &[Claim::WorkersExample],
     rule: "The example holds if every worker, thread or process, started and finished, and all of them had started \
            before any finished, by the order of their reports in one pipe; else it is refuted.",
-    parameters: &[
-        Parameter {
-            key: "workers",
-            unit: "",
-            says: "how many threads, and as many processes",
-            default: 5.0,
-            low: 1.0,
-            high: 64.0,
-        },
-        Parameter {
-            key: "task_s",
-            unit: "s",
-            says: "how long each works; quick effort takes a tenth",
-            default: 2.0,
-            low: 0.01,
-            high: 60.0,
-        },
-    ],
+    extras: Extras {
+        parameters: &[
+            Parameter {
+                key: "workers",
+                unit: "",
+                says: "how many threads, and as many processes",
+                default: 5.0,
+                low: 1.0,
+                high: 64.0,
+            },
+            Parameter {
+                key: "task_s",
+                unit: "s",
+                says: "how long each works; quick effort takes a tenth",
+                default: 2.0,
+                low: 0.01,
+                high: 60.0,
+            },
+        ],
+        ..Extras::NONE
+    },
     snippets: &[Snippet { path: "process-demo/snippets/child.rs", text: include_str!("../snippets/child.rs") }],
     run,
 };

@@ -12,7 +12,7 @@ use anyhow::Result;
 use ipc_demo::shared_region::SharedRegion;
 use race_demo::shared_counter::SharedCounter;
 use shared::number::count;
-use shared::{Claim, Demo, Snippet, Stage, Verdict, refused};
+use shared::{Claim, Demo, Extras, Snippet, Stage, Verdict, refused};
 
 use counters::{InFile, InMemory};
 use trials::Kept;
@@ -25,7 +25,7 @@ pub const DEMO: Demo = Demo {
            in a file; it is qualified if in one of the two alone; it holds if in neither, while private memory stayed \
            right; anything else is undecided. Synchronization prevents interference if every fix kept every addition; \
            one lost addition refutes it.",
-    parameters: &[],
+    extras: Extras::NONE,
     snippets: &[
         Snippet { path: "race-demo/snippets/shared_counter.rs", text: include_str!("../snippets/shared_counter.rs") },
         Snippet { path: "race-demo/snippets/file_counter.rs", text: include_str!("../snippets/file_counter.rs") },

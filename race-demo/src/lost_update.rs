@@ -5,7 +5,7 @@ mod trials;
 
 use anyhow::Result;
 use shared::number::count;
-use shared::{Claim, Demo, Snippet, Stage, Verdict};
+use shared::{Claim, Demo, Extras, Snippet, Stage, Verdict};
 
 use trials::{Forced, Kept, THREADS};
 
@@ -16,7 +16,7 @@ pub const DEMO: Demo = Demo {
     rule: "Shared variables race if every forced try lost an addition and the same two additions, one after the other, \
            lost none; they do not if neither force nor luck lost any; anything else is undecided. \
            Synchronization prevents interference if every fix kept every addition; one lost addition refutes it.",
-    parameters: &[],
+    extras: Extras::NONE,
     snippets: &[
         Snippet { path: "race-demo/snippets/lost_update.rs", text: include_str!("../snippets/lost_update.rs") },
         Snippet { path: "race-demo/snippets/owned_counter.rs", text: include_str!("../snippets/owned_counter.rs") },

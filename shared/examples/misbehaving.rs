@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, raise};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, close, pause, setsid};
-use shared::{Claim, Demo, Snippet, Stage, Verdict};
+use shared::{Claim, Demo, Extras, Snippet, Stage, Verdict};
 
 const DEMOS: &[Demo] = &[
     demo("panics", |_| panic!("out of luck")),
@@ -95,7 +95,7 @@ const fn demo(name: &'static str, run: fn(&mut Stage) -> Result<()>) -> Demo {
         question: "Does the runner survive this?",
         claims: &[Claim::OwnPid],
         rule: "It holds.",
-        parameters: &[],
+        extras: Extras::NONE,
         snippets: &[Snippet { path: "shared/examples/nothing.rs", text: "//! Nothing.\n//!\n//! Needs: std\n" }],
         run,
     }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use nix::unistd::pause;
-use shared::{Claim, Demo, Stage, Verdict};
+use shared::{Claim, Demo, Extras, Stage, Verdict};
 
 const DEMOS: &[Demo] = &[
     demo("first", &[Claim::OwnPid], |stage| tell(stage, Verdict::Holds)),
@@ -20,7 +20,7 @@ const DEMOS: &[Demo] = &[
 ];
 
 const fn demo(name: &'static str, claims: &'static [Claim], run: fn(&mut Stage) -> anyhow::Result<()>) -> Demo {
-    Demo { name, question: "Does it behave?", claims, rule: "as told", parameters: &[], snippets: &[], run }
+    Demo { name, question: "Does it behave?", claims, rule: "as told", extras: Extras::NONE, snippets: &[], run }
 }
 
 fn tell(stage: &mut Stage, verdict: Verdict) -> anyhow::Result<()> {

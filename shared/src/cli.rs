@@ -1,7 +1,8 @@
 //! What did the user ask for? The command line of the five programs.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
 use clap::error::ErrorKind;
@@ -73,8 +74,7 @@ impl Options {
         let matches = command.try_get_matches_from_mut(arguments)?;
         let options = Options::from_arg_matches(&matches)?;
         if let Some(file) = &options.input {
-            let says = format!("no demonstration here takes data of your own: --input {} is of no use", file.display());
-            return Err(command.error(ErrorKind::ArgumentConflict, says));
+            check_input(file, &options, demos).map_err(|says| command.error(ErrorKind::ValueValidation, says))?;
         }
         for setting in &options.set {
             check(setting, &options.selected(demos)).map_err(|says| command.error(ErrorKind::InvalidValue, says))?;
@@ -95,7 +95,7 @@ impl Options {
                 self.set.iter().rev().find_map(|setting| setting.strip_prefix(parameter.key)?.strip_prefix('='));
             (parameter.key, setting.and_then(|value| value.parse().ok()).unwrap_or(parameter.default))
         };
-        demo.parameters.iter().map(given).collect()
+        demo.extras.parameters.iter().map(given).collect()
     }
 
     pub fn deadline_s(&self) -> u64 {
@@ -112,10 +112,13 @@ fn command(demos: &'static [Demo], program: &str) -> clap::Command {
     let mut after = String::from("Demonstrations:\n");
     for demo in demos {
         after += &format!("  {}\n{}", demo.name, hanging("      ", demo.question, WIDTH));
-        for Parameter { key, unit, says, default, low, high } in demo.parameters {
+        for Parameter { key, unit, says, default, low, high } in demo.extras.parameters {
             let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
             let says = format!("{says} ({low} to {high}{unit}, default {default})");
             after += &hanging(&format!("      --set {key}=VALUE  "), &says, WIDTH);
+        }
+        if let Some(says) = demo.extras.input {
+            after += &hanging("      --input FILE  ", says, WIDTH);
         }
     }
     after.push_str(
@@ -131,9 +134,24 @@ fn command(demos: &'static [Demo], program: &str) -> clap::Command {
         .after_help(after)
 }
 
+/// Refuses a file that cannot be read, and one that a demonstration asked for by name has no use for.
+fn check_input(file: &Path, options: &Options, demos: &'static [Demo]) -> Result<(), String> {
+    let takes = |demo: &&Demo| demo.extras.input.is_some();
+    let takers: Vec<&str> = demos.iter().filter(takes).map(|demo| demo.name).collect();
+    let idle = demos.iter().find(|demo| !takes(demo) && options.demonstrations.iter().any(|name| name == demo.name));
+    match (takers.as_slice(), idle) {
+        ([], _) => Err("no demonstration here takes data of your own: --input is of no use".to_owned()),
+        (some, Some(demo)) => {
+            Err(format!("{} takes no data of your own; of those here, this does: {}", demo.name, some.join(", ")))
+        }
+        _ if file.is_dir() => Err(format!("cannot read {}: it is a directory", file.display())),
+        _ => File::open(file).map(drop).map_err(|error| format!("cannot read {}: {error}", file.display())),
+    }
+}
+
 /// Refuses a setting that none of the demonstrations declares, or that is out of its range.
 fn check(setting: &str, demos: &[&Demo]) -> Result<(), String> {
-    let declared: Vec<&Parameter> = demos.iter().flat_map(|demo| demo.parameters).collect();
+    let declared: Vec<&Parameter> = demos.iter().flat_map(|demo| demo.extras.parameters).collect();
     let there_is = || match declared.as_slice() {
         [] => "these demonstrations have no parameters".to_owned(),
         some => {
@@ -156,13 +174,18 @@ fn check(setting: &str, demos: &[&Demo]) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::Extras;
 
     const PARAMETER: Parameter =
         Parameter { key: "task_s", unit: "s", says: "how long", default: 5.0, low: 0.0, high: 60.0 };
-    const DEMOS: &[Demo] = &[demo("lost-update", &[PARAMETER]), demo("visibility", &[])];
+    const DEMOS: &[Demo] = &[
+        demo("lost-update", Extras { parameters: &[PARAMETER], ..Extras::NONE }),
+        demo("visibility", Extras::NONE),
+        demo("split", Extras { input: Some("text"), ..Extras::NONE }),
+    ];
 
-    const fn demo(name: &'static str, parameters: &'static [Parameter]) -> Demo {
-        Demo { name, question: "?", claims: &[], rule: "", parameters, snippets: &[], run: |_| Ok(()) }
+    const fn demo(name: &'static str, extras: Extras) -> Demo {
+        Demo { name, question: "?", claims: &[], rule: "", extras, snippets: &[], run: |_| Ok(()) }
     }
 
     fn parse(words: &[&str]) -> Result<Options, clap::Error> {
@@ -172,7 +195,7 @@ mod tests {
     #[test]
     fn no_name_selects_all_and_names_keep_the_reading_order() {
         let names = |words| parse(words).unwrap().selected(DEMOS).iter().map(|demo| demo.name).collect::<Vec<_>>();
-        assert_eq!(names(&[]), ["lost-update", "visibility"]);
+        assert_eq!(names(&[]), ["lost-update", "visibility", "split"]);
         assert_eq!(names(&["visibility", "lost-update", "visibility"]), ["lost-update", "visibility"]);
     }
 
@@ -196,6 +219,23 @@ mod tests {
 
     #[test]
     fn input_is_refused_where_none_is_taken() {
-        assert_eq!(parse(&["--input", "file"]).unwrap_err().exit_code(), 2);
+        for (demos, says) in
+            [(&["visibility"][..], "visibility takes no"), (&["split", "visibility"], "this does: split")]
+        {
+            let error = parse(&[demos, &["--input", "/proc/self/exe"]].concat()).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(says), "{error}");
+        }
+        let none = Options::parse_from(&DEMOS[..2], "race-demo", ["race-demo", "--input", "x"].map(OsString::from));
+        assert!(none.unwrap_err().to_string().contains("no demonstration here"));
+    }
+
+    #[test]
+    fn input_is_taken_if_it_can_be_read() {
+        assert!(parse(&["split", "--input", "/proc/self/exe"]).is_ok());
+        assert!(parse(&["--input", "/proc/self/exe"]).is_ok());
+        for wrong in ["/proc/self/no-such-file", "/proc/self"] {
+            assert!(parse(&["split", "--input", wrong]).unwrap_err().to_string().contains("cannot read"));
+        }
     }
 }

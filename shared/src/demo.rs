@@ -1,5 +1,7 @@
 //! What a demonstration declares of itself: one question, its claims, its rule, its snippets.
 
+use std::ffi::OsString;
+
 use crate::claims::Claim;
 use crate::report::SnippetText;
 use crate::stage::Stage;
@@ -11,12 +13,33 @@ pub struct Demo {
     pub claims: &'static [Claim],
     /// How the verdicts follow from what is seen, in words.
     pub rule: &'static str,
-    /// What `--set` may change.
-    pub parameters: &'static [Parameter],
+    pub extras: Extras,
     pub snippets: &'static [Snippet],
     /// Tells the stage what happens. An error fails the demonstration, unless it means that this machine refuses what
     /// is needed: that skips it.
     pub run: fn(&mut Stage) -> anyhow::Result<()>,
+}
+
+/// What most demonstrations do without.
+pub struct Extras {
+    /// What `--set` may change.
+    pub parameters: &'static [Parameter],
+    /// What the user's own file, given by `--input`, is to be and is used for; none if none is taken.
+    pub input: Option<&'static str>,
+    /// What this program does when the demonstration starts it again by exec.
+    pub roles: &'static [ProgramRole],
+}
+
+impl Extras {
+    pub const NONE: Extras = Extras { parameters: &[], input: None, roles: &[] };
+}
+
+/// Work for a new process that runs this same program: started as `/proc/self/exe --role NAME ARGUMENTS...`, within a
+/// run, it plays the role with the arguments and exits with the value; nothing else has happened in it before.
+pub struct ProgramRole {
+    /// Unique in its program.
+    pub name: &'static str,
+    pub play: fn(&[OsString]) -> u8,
 }
 
 /// A number that the user may set: `--set task_s=2`.

@@ -22,7 +22,7 @@ pub mod text;
 pub mod tour;
 
 pub use claims::Claim;
-pub use demo::{Demo, Parameter, Snippet};
+pub use demo::{Demo, Extras, Parameter, ProgramRole, Snippet};
 pub use refused::refused;
 pub use report::{Cell, Column, Effort, Lane, Mood, Placement, Role, Table, Timeline, Verdict};
 pub use runner::main;

@@ -46,6 +46,7 @@ pub struct Rival<'a> {
 
 type Prepare<'a> = Box<dyn FnOnce(Seats) -> Result<Ready<'a>> + 'a>;
 type Turn<'a> = Box<dyn FnMut(u64) -> Result<u64> + 'a>;
+type CpuTime<'a> = Box<dyn FnMut() -> Option<u64> + 'a>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Parties {
@@ -58,17 +59,26 @@ enum Parties {
 pub struct Ready<'a> {
     turn: Turn<'a>,
     children: Vec<Pid>,
+    elsewhere: CpuTime<'a>,
 }
 
 impl<'a> Ready<'a> {
     /// Between its turns, whatever the rival started must sleep in the kernel.
     pub fn new(turn: impl FnMut(u64) -> Result<u64> + 'a) -> Ready<'a> {
-        Ready { turn: Box::new(turn), children: Vec::new() }
+        Ready::with_children(turn, Vec::new())
     }
 
     /// The same, with child processes whose CPU time counts; this process and its ended children count anyway.
     pub fn with_children(turn: impl FnMut(u64) -> Result<u64> + 'a, children: Vec<Pid>) -> Ready<'a> {
-        Ready { turn: Box::new(turn), children }
+        Ready { turn: Box::new(turn), children, elsewhere: Box::new(|| Some(0)) }
+    }
+
+    /// Adds CPU time that nobody can read from outside: that of a child's own ended children, which the child must be
+    /// asked for. `cpu_ns` gives its sum so far, in nanoseconds, or nothing if that is unknown; it is asked outside of
+    /// what is timed, but its own cost counts.
+    pub fn and_cpu(mut self, cpu_ns: impl FnMut() -> Option<u64> + 'a) -> Ready<'a> {
+        self.elsewhere = Box::new(cpu_ns);
+        self
     }
 }
 

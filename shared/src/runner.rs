@@ -39,6 +39,9 @@ pub fn main(demos: &'static [Demo]) -> ExitCode {
     if arguments.is_empty() {
         arguments.push(program.clone().into());
     }
+    if arguments.get(1).is_some_and(|first| first == ROLE) {
+        return performer::play(demos, &arguments[2..]);
+    }
     let options = match Options::parse_from(demos, &program, arguments) {
         Ok(options) => options,
         Err(error) => return usage(&error),
@@ -59,6 +62,9 @@ pub fn main(demos: &'static [Demo]) -> ExitCode {
         ExitCode::from(2)
     })
 }
+
+/// The first argument of a program that a demonstration has started again; see `Role`.
+const ROLE: &str = "--role";
 
 /// Why a run ends before its end.
 pub(crate) enum Stop {

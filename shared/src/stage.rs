@@ -17,6 +17,7 @@ pub struct Stage {
     pub(crate) events: Box<dyn Write>,
     pub(crate) effort: Effort,
     pub(crate) settings: Vec<(&'static str, f64)>,
+    pub(crate) input: Option<PathBuf>,
     pub(crate) directory: PathBuf,
     pub(crate) prefix: String,
 }
@@ -29,8 +30,8 @@ impl Stage {
         directory: PathBuf,
         prefix: String,
     ) -> Stage {
-        let settings = demo.parameters.iter().map(|parameter| (parameter.key, parameter.default)).collect();
-        Stage { claims: demo.claims, events, effort, settings, directory, prefix }
+        let settings = demo.extras.parameters.iter().map(|parameter| (parameter.key, parameter.default)).collect();
+        Stage { claims: demo.claims, events, effort, settings, input: None, directory, prefix }
     }
 
     pub fn effort(&self) -> Effort {
@@ -53,6 +54,11 @@ impl Stage {
     pub fn setting(&self, key: &str) -> f64 {
         let found = self.settings.iter().find(|(name, _)| *name == key);
         found.unwrap_or_else(|| panic!("the demonstration declares no parameter '{key}'")).1
+    }
+
+    /// The user's own file, if the demonstration takes one and the user gave one.
+    pub fn input(&self) -> Option<&Path> {
+        self.input.as_deref()
     }
 
     /// A directory of this demonstration's own, empty at first; also its `TMPDIR`. A file that is still there at the end

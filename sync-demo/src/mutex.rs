@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use anyhow::Result;
 use ipc_demo::shared_region::SharedRegion;
 use shared::number::count;
-use shared::{Claim, Demo, Snippet, Stage, Verdict, refused};
+use shared::{Claim, Demo, Extras, Snippet, Stage, Verdict, refused};
 use sync_demo::futex_mutex::FutexMutex;
 use sync_demo::process_mutex::ProcessMutex;
 
@@ -23,7 +23,7 @@ pub const DEMO: Demo = Demo {
            did not show two where there was no lock; it is qualified if processes could not be tried; else it holds. \
            That threads use locks holds if every lock kept its threads apart and every addition of theirs, else it is \
            refuted; condition variables are not tried here.",
-    parameters: &[],
+    extras: Extras::NONE,
     snippets: &[
         Snippet { path: "sync-demo/snippets/futex_mutex.rs", text: include_str!("../snippets/futex_mutex.rs") },
         Snippet { path: "sync-demo/snippets/process_mutex.rs", text: include_str!("../snippets/process_mutex.rs") },

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use ipc_demo::shared_region::SharedRegion;
-use shared::{Cell, Claim, Column, Demo, Role, Snippet, Stage, Table, Verdict, refused};
+use shared::{Cell, Claim, Column, Demo, Extras, Role, Snippet, Stage, Table, Verdict, refused};
 use sync_demo::posix_semaphore::PosixSemaphore;
 use sync_demo::semaphore::Semaphore;
 
@@ -16,7 +16,7 @@ pub const DEMO: Demo = Demo {
     rule: "One at a time holds if no semaphore, of however many permits, ever had more than one inside; it is \
            qualified if semaphores of one permit had one and those of more had more; it is refuted if a semaphore of \
            one permit had more than one; anything else is undecided.",
-    parameters: &[],
+    extras: Extras::NONE,
     snippets: &[
         Snippet { path: "sync-demo/snippets/semaphore.rs", text: include_str!("../snippets/semaphore.rs") },
         Snippet { path: "sync-demo/snippets/posix_semaphore.rs", text: include_str!("../snippets/posix_semaphore.rs") },

@@ -6,7 +6,7 @@ mod memory;
 mod stacks;
 
 use anyhow::Result;
-use shared::{Cell, Claim, Column, Demo, Role, Snippet, Stage, Verdict};
+use shared::{Cell, Claim, Column, Demo, Extras, Role, Snippet, Stage, Verdict};
 
 pub const DEMO: Demo = Demo {
     name: "address-space",
@@ -22,7 +22,7 @@ pub const DEMO: Demo = Demo {
            sleeping threads stand at one instruction; else qualified if one thread can write into the stack of \
            another; else it holds. Shared memory and shared resources hold if everything tried there is shared, are \
            refuted if nothing is, and are qualified if some of it is.",
-    parameters: &[],
+    extras: Extras::NONE,
     snippets: &[Snippet {
         path: "threads-demo/snippets/thread_identity.rs",
         text: include_str!("../snippets/thread_identity.rs"),

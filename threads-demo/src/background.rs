@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, bounded};
 use shared::number::count;
-use shared::{Claim, Demo, Parameter, Snippet, Stage, Verdict};
+use shared::{Claim, Demo, Extras, Parameter, Snippet, Stage, Verdict};
 use threads_demo::background;
 
 pub const DEMO: Demo = Demo {
@@ -16,14 +16,17 @@ pub const DEMO: Demo = Demo {
     rule: "The example holds if the task heard, before it ended, that the main thread had said its line, and then \
            completed. Going on while waiting holds if the main thread also did work before the end of the task, and \
            that work proves right.",
-    parameters: &[Parameter {
-        key: "task_s",
-        unit: "s",
-        says: "how long the task takes; quick effort takes a tenth",
-        default: 5.0,
-        low: 0.01,
-        high: 60.0,
-    }],
+    extras: Extras {
+        parameters: &[Parameter {
+            key: "task_s",
+            unit: "s",
+            says: "how long the task takes; quick effort takes a tenth",
+            default: 5.0,
+            low: 0.01,
+            high: 60.0,
+        }],
+        ..Extras::NONE
+    },
     snippets: &[Snippet {
         path: "threads-demo/snippets/background.rs",
         text: include_str!("../snippets/background.rs"),

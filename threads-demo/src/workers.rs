@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use shared::measure::usable_cpus;
-use shared::{Claim, Demo, Lane, Parameter, Snippet, Stage, Timeline, Verdict};
+use shared::{Claim, Demo, Extras, Lane, Parameter, Snippet, Stage, Timeline, Verdict};
 use threads_demo::workers::{self, Event, Span};
 
 pub const DEMO: Demo = Demo {
@@ -17,17 +17,20 @@ pub const DEMO: Demo = Demo {
     rule: "The example holds if every worker started and finished, and all had started before any finished. Running \
            concurrently holds if each worker met all the others between its own start and its own end; qualified if \
            only some met; refuted if none did; one worker alone decides nothing.",
-    parameters: &[
-        Parameter { key: "workers", unit: "", says: "how many threads", default: 5.0, low: 1.0, high: 64.0 },
-        Parameter {
-            key: "task_s",
-            unit: "s",
-            says: "how long each works; quick effort takes a tenth",
-            default: 2.0,
-            low: 0.01,
-            high: 60.0,
-        },
-    ],
+    extras: Extras {
+        parameters: &[
+            Parameter { key: "workers", unit: "", says: "how many threads", default: 5.0, low: 1.0, high: 64.0 },
+            Parameter {
+                key: "task_s",
+                unit: "s",
+                says: "how long each works; quick effort takes a tenth",
+                default: 2.0,
+                low: 0.01,
+                high: 60.0,
+            },
+        ],
+        ..Extras::NONE
+    },
     snippets: &[Snippet { path: "threads-demo/snippets/workers.rs", text: include_str!("../snippets/workers.rs") }],
     run,
 };

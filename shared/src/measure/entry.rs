@@ -181,16 +181,21 @@ impl Runner<'_> {
                 budget.events
             }
         };
-        let cpu_before = clock.cpu_ns(&self.ready.children);
+        let cpu_before = self.cpu_ns_so_far(clock);
         self.rounds.push(self.samples.len());
         for _ in 0..samples {
             let elapsed_ns = self.sample(clock)?;
             self.samples.push(elapsed_ns as f64 / self.steps as f64);
         }
-        let cpu_after = clock.cpu_ns(&self.ready.children);
+        let cpu_after = self.cpu_ns_so_far(clock);
         let spent = cpu_after.zip(cpu_before).and_then(|(after, before)| after.checked_sub(before));
         self.cpu_ns = self.cpu_ns.zip(spent).map(|(sum, spent)| sum + spent);
         Ok(())
+    }
+
+    fn cpu_ns_so_far(&mut self, clock: &dyn Clock) -> Option<u64> {
+        let (here, elsewhere) = (clock.cpu_ns(&self.ready.children)?, (self.ready.elsewhere)()?);
+        Some(here + elsewhere)
     }
 
     /// One event, or one batch: of more steps, from now on, if it turns out far too short.

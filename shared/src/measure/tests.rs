@@ -353,6 +353,20 @@ fn cpu_time_is_of_all_parties_and_per_operation() {
     assert_eq!(row(&measured, "alone").cpu_ns, Some(40.0));
     assert_eq!(row(&measured, "two children").cpu_ns, Some(40.0 + 2.0 * 46.0));
     assert_eq!(row(&measured, "ended").cpu_ns, None);
+    let mut elsewhere_ns = 0;
+    let told = Rival::of_processes("told", Placement::Free, |_| {
+        let turn = |steps| {
+            clock.work(40 * steps);
+            Ok(steps)
+        };
+        Ok(Ready::new(turn).and_cpu(move || {
+            elsewhere_ns += 500; // So much between two questions: of one event, and of the one that is not timed.
+            Some(elsewhere_ns)
+        }))
+    });
+    let one_event = Budget { events: 1, ..AMPLE };
+    let measured = contest(Timing::Events, [told]).measure_with(&clock, &one_event).unwrap();
+    assert_eq!(row(&measured, "told").cpu_ns, Some(40.0 + 500.0));
     // At the start and the end of the rounds the children of all are asked for, so that they are not 'other programs'.
     let of_all = |asked: &&Vec<Pid>| **asked == [one, two, UNREADABLE];
     assert_eq!(clock.asked.borrow().iter().filter(of_all).count(), 2);

@@ -63,6 +63,9 @@ impl Performance {
         for (key, value) in options.settings(demo) {
             command.arg("--set").arg(format!("{key}={value}"));
         }
+        if let (Some(file), Some(_)) = (&options.input, demo.extras.input) {
+            command.arg("--input").arg(file);
+        }
         command.process_group(0).stdin(std::os::fd::OwnedFd::from(theirs));
         command.stdout(printed.try_clone().context("the output pipe")?).stderr(printed);
         let child = command.spawn().context("starting the demonstration's process")?;

@@ -1,5 +1,6 @@
 //! The process in which one demonstration runs: told what to do by its parent, and ending with it.
 
+use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
@@ -41,6 +42,21 @@ pub(super) fn perform(demos: &'static [Demo], options: &Options) -> ExitCode {
     code
 }
 
+/// Plays the role named first, with the other arguments.
+pub(super) fn play(demos: &'static [Demo], arguments: &[OsString]) -> ExitCode {
+    let role = arguments
+        .first()
+        .and_then(|name| demos.iter().flat_map(|demo| demo.extras.roles).find(|role| role.name == name));
+    match (Run::inherited(), role) {
+        (Some(_), Some(role)) => ExitCode::from((role.play)(&arguments[1..])),
+        // By hand it would wait for a partner that is not there.
+        _ => {
+            anstream::eprintln!("--role is for the demonstrations alone: name a demonstration without it");
+            ExitCode::from(2)
+        }
+    }
+}
+
 fn prepare(demos: &'static [Demo], options: &Options) -> Result<(&'static Demo, Stage)> {
     let run = Run::inherited().context("--perform is for the runner alone: name a demonstration without it")?;
     die_with_parent(run.runner)?;
@@ -52,6 +68,7 @@ fn prepare(demos: &'static [Demo], options: &Options) -> Result<(&'static Demo, 
     let demo = options.selected(demos).into_iter().next().context("no demonstration named")?;
     let mut stage = Stage::new(demo, Box::new(events), options.effort, run.directory(), run.prefix());
     stage.settings = options.settings(demo);
+    stage.input = options.input.clone();
     Ok((demo, stage))
 }
 
