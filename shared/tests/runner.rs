@@ -250,6 +250,7 @@ fn a_usage_error_exits_2_and_says_what_there_is() {
         (&["--set", "task_s=1"], "no parameters"),
         (&["--source", "panic"], "'panics'"),
         (&["--input", "file"], "--input"),
+        (&["--role", "any"], "--role is for the demonstrations alone"),
         (&["--deadline", "0"], "--deadline"),
         (&["--json", "no/such/directory/report.json"], "no/such/directory"),
     ];

@@ -32,6 +32,7 @@ impl DemoReport {
         match event {
             Event::Tell(content) => self.content.push(content),
             Event::Verdict(verdict) => self.verdicts.push(verdict),
+            Event::Spoiled { what } if self.spoiled.contains(&what) => {} // Of another comparison: once is enough.
             Event::Spoiled { what } => self.spoiled.push(what),
             Event::Answer { text } => self.answer = text,
             Event::Skip { why } => (self.status, self.why) = (Status::Skipped, Some(why)),
