@@ -36,6 +36,16 @@ fn the_tour_in_short_looks_as_it_did() {
 }
 
 #[test]
+fn a_demonstration_that_answers_no_claim_has_no_verdict_in_the_tour() {
+    let mut demo = report().demos.remove(0);
+    demo.status = Status::Ran;
+    demo.verdicts.clear();
+    demo.answer = "Twice.".to_owned();
+    let line = text::tour_line(&demo, Look { width: 80, color: false });
+    assert!(line.starts_with("shown  ") && line.ends_with("  Twice.\n"), "{line}");
+}
+
+#[test]
 fn the_full_tour_is_every_program_and_the_scoreboard() {
     let look = Look { width: 80, color: false };
     let (tour, text) = (tour(), text::tour(&tour(), look));

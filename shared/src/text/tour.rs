@@ -17,7 +17,9 @@ pub fn tour(tour: &TourReport, look: Look) -> String {
 pub fn tour_line(demo: &DemoReport, look: Look) -> String {
     let look = look.usable();
     let (verdict, says) = deciding(demo);
-    let start = format!("{}  {:<18}  ", verdict_word(verdict), plain(&demo.name).replace('\n', " "));
+    // One that answers no claim has no verdict, but an answer.
+    let word = verdict.map_or(format!("{:width$}", "shown", width = NO_VERDICT), verdict_word);
+    let start = format!("{word}  {:<18}  ", plain(&demo.name).replace('\n', " "));
     let room = look.width.saturating_sub(width(&start));
     look.finish(&format!("{}\n", format!("{start}{}", cut(&plain(says), room)).trim_end()))
 }
@@ -47,6 +49,8 @@ pub fn guide(topics: &[Report], look: Look) -> String {
     look.finish(&format!("{}\n{}\n", rule('━', "Thread or process, on this machine", look), lines.collect::<String>()))
 }
 
+const NO_VERDICT: usize = "undecided".len(); // As wide as the widest verdict.
+
 /// What tells a reader most comes first.
 const ORDER: [Verdict; 6] =
     [Verdict::Refuted, Verdict::Qualified, Verdict::Failed, Verdict::Holds, Verdict::Undecided, Verdict::Skipped];
@@ -65,18 +69,18 @@ fn counts(claims: &[ClaimReport]) -> String {
     format!("{of}{colon}{}{due}.", counted.join(", "))
 }
 
-fn deciding(demo: &DemoReport) -> (Verdict, &str) {
+fn deciding(demo: &DemoReport) -> (Option<Verdict>, &str) {
     let why = demo.why.as_deref().unwrap_or_default();
     match demo.status {
-        Status::Failed => return (Verdict::Failed, why),
-        Status::Skipped => return (Verdict::Skipped, why),
+        Status::Failed => return (Some(Verdict::Failed), why),
+        Status::Skipped => return (Some(Verdict::Skipped), why),
         Status::Ran => {}
     }
     let rank = |verdict: &&ClaimVerdict| ORDER.iter().position(|&one| one == verdict.verdict);
     demo.verdicts
         .iter()
         .min_by_key(rank)
-        .map_or((Verdict::Undecided, demo.answer.as_str()), |verdict| (verdict.verdict, verdict.because.as_str()))
+        .map_or((None, demo.answer.as_str()), |verdict| (Some(verdict.verdict), verdict.because.as_str()))
 }
 
 /// A program's report without the machine and the leftovers, which the tour tells once.
