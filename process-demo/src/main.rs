@@ -1,11 +1,15 @@
-//! Processes: what each has for itself, and what it costs to make one.
+//! Processes: what each has for itself, what it costs to make one, and what it protects.
 #![deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
 
 mod address_space;
 mod start_cost;
 mod workers;
 
-const DEMOS: &[shared::Demo] = &[workers::DEMO, address_space::DEMO, start_cost::DEMO];
+const DEMOS: &[shared::Demo] = &[
+    workers::DEMO,
+    address_space::DEMO,
+    start_cost::DEMO,
+];
 
 fn main() -> std::process::ExitCode {
     shared::main(DEMOS)

@@ -181,7 +181,7 @@ impl Budget {
         const MS: u64 = 1_000_000;
         match effort {
             Effort::Quick => {
-                Budget { rounds: 15, time_ns: 700 * MS, sample_ns: MS / 2, events: 32, warm_up_ns: 20 * MS }
+                Budget { rounds: 15, time_ns: 700 * MS, sample_ns: MS / 2, events: 10, warm_up_ns: 20 * MS }
             }
             Effort::Normal => {
                 Budget { rounds: 101, time_ns: 10_000 * MS, sample_ns: MS, events: 100, warm_up_ns: 300 * MS }
