@@ -43,6 +43,9 @@ use nix::unistd::{ForkResult, Pid, getpid, getppid};
 /// The child is killed as soon as the thread that made it ends. It leaves by `_exit`: no destructor of the parent's
 /// values runs in it, and what stands in a buffer of standard output is not written twice.
 ///
+/// The first process of a new pid namespace cannot see its parent, and so not tell whether that one lives: it exits with
+/// 101 at once, without doing any work.
+///
 /// # Errors
 /// Refused if this process has a second thread (one that was just joined may still be counted, so this waits for it for
 /// a while), and whatever `fork(2)` returns: EAGAIN at the limit of processes, ENOMEM.
@@ -67,6 +70,9 @@ pub unsafe fn fork(work: impl FnOnce() -> u8) -> io::Result<Child> {
 }
 
 /// A running child process; it is killed and reaped when this is dropped.
+///
+/// Its number stays its own because nobody else waits for it. So this process must not ignore SIGCHLD, and no other part of
+/// it may wait for any child that comes, by `waitpid(-1)`: else the drop might kill a stranger.
 #[derive(Debug)]
 pub struct Child {
     pid: Pid,
@@ -82,7 +88,8 @@ impl Child {
     /// Waits for its end.
     ///
     /// # Errors
-    /// ECHILD, if somebody else has reaped it (SIGCHLD is ignored, or another part waits for any child).
+    /// ECHILD, if somebody else has reaped it (SIGCHLD is ignored, or another part waits for any child); EINVAL, if a
+    /// real-time signal has ended it, for which nix has no name: then it is reaped all the same.
     pub fn wait(self) -> io::Result<Exit> {
         let child = ManuallyDrop::new(self); // Once reaped, its number may be another's: nothing must kill that.
         reap(child.pid)

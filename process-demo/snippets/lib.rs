@@ -2,8 +2,11 @@
 #![deny(missing_docs)]
 
 pub mod child; // A child process by fork that cannot get lost.
+pub mod pidfd; // A process by descriptor: unlike its number, a descriptor never comes to mean another process.
+pub mod spawn; // This program again, as a new process that plays a role and is handed descriptors.
 pub mod page; // One page of memory that a fork copies, or that parent and child go on sharing.
 pub mod resident; // A block of memory that is really there.
 pub mod foreign_memory; // Reading the memory of another process, if the kernel lets us.
 pub mod start; // Six ways to start something and to wait for its end.
 pub mod system_calls; // The system calls that a piece of work makes, counted by name.
+pub mod task; // A task that shares with its maker what the flags say: the one system call behind fork and threads.
