@@ -2,12 +2,15 @@
 #![deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
 
 mod address_space;
+mod clone;
+mod exit_number;
 mod start_cost;
 mod workers;
 
 const DEMOS: &[shared::Demo] = &[
     workers::DEMO,
     address_space::DEMO,
+    clone::DEMO,
     start_cost::DEMO,
 ];
 

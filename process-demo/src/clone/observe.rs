@@ -1,0 +1,145 @@
+//! What of its maker's does a new task share? Six observations, each made by the maker after the task has acted.
+
+use std::env;
+use std::io::{self, Read, Write};
+use std::os::fd::{BorrowedFd, IntoRawFd, RawFd};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use nix::sched::CloneFlags;
+use nix::sys::wait::waitpid;
+use nix::unistd::{Pid, chdir, getpid};
+use process_demo::page::Page;
+use process_demo::{child, task};
+
+/// What is observed, in the order of `Seen`.
+pub const OBSERVED: [&str; 6] = ["variable", "descriptor", "directory", "handler", "pid", "waitpid"];
+
+/// True where the task shares it with its maker: its change is the maker's too, its pid is the maker's, no child is there
+/// to be waited for.
+pub type Seen = [bool; OBSERVED.len()];
+
+/// How the task is made.
+#[derive(Clone, Copy)]
+pub enum Way {
+    Fork,
+    Clone(CloneFlags),
+    StdThread,
+}
+
+/// Makes a task that way, in a process of its own, since the task changes what its maker is; or says why the kernel refused.
+pub fn observe(way: Way) -> Result<Result<Seen, Errno>> {
+    let (mut reports, mut reporter) = io::pipe().context("a pipe")?;
+    let page = Page::shared_by_fork().context("mapping a page")?;
+    let work = || {
+        let report = match Maker::new(page.word()).and_then(|maker| maker.make(way)) {
+            Ok(seen) => seen.map(u8::from),
+            Err(errno) => [REFUSED, errno as u8, 0, 0, 0, 0], // All of Linux's numbers are below 256.
+        };
+        u8::from(reporter.write_all(&report).is_err())
+    };
+    // SAFETY: what the two share is a page of atomics and a pipe.
+    let maker = unsafe { child::fork(work) }.context("forking")?;
+    let exit = maker.wait()?;
+    ensure!(exit == child::Exit::Code(0), "the maker of a task ended with {exit}");
+    let mut report = [0; OBSERVED.len()];
+    reports.read_exact(&mut report)?;
+    Ok(match report {
+        [REFUSED, errno, ..] => Err(Errno::from_raw(errno.into())),
+        seen => Ok(seen.map(|shared| shared == 1)),
+    })
+}
+
+const REFUSED: u8 = 2; // Neither of the two values of a bool.
+
+/// What the maker has, for the task to change.
+struct Maker<'p> {
+    variable: AtomicU64,
+    descriptor: RawFd,
+    /// The one thing that every task shares: by it the task tells how far it came, and which pid it sees.
+    told: &'p AtomicU64,
+}
+
+impl Maker<'_> {
+    fn new(told: &AtomicU64) -> nix::Result<Maker<'_>> {
+        chdir("/")?;
+        let file = std::fs::File::open("/dev/null").map_err(errno)?;
+        Ok(Maker { variable: AtomicU64::new(0), descriptor: file.into_raw_fd(), told })
+    }
+
+    fn make(&self, way: Way) -> nix::Result<Seen> {
+        let is_child = match way {
+            Way::Fork => {
+                // SAFETY: what the two share is a page of atomics.
+                let task = unsafe { child::fork(|| self.act()) }.map_err(errno)?;
+                task.wait().is_ok()
+            }
+            Way::Clone(flags) => {
+                // SAFETY: the task makes system calls and stores to atomics, and this process has one thread.
+                let task = unsafe { task::run(flags, || self.act()) }?;
+                is_child(task)?
+            }
+            Way::StdThread => {
+                let act = || {
+                    self.act();
+                    nix::unistd::gettid()
+                };
+                let task = thread::scope(|scope| thread::Builder::new().spawn_scoped(scope, act).map(|it| it.join()));
+                is_child(task.map_err(errno)?.unwrap())?
+            }
+        };
+        self.look(is_child)
+    }
+
+    /// The task's whole life. It may run on its maker's thread-locals: so no library, only the kernel is called.
+    fn act(&self) -> u8 {
+        self.variable.store(CHANGED, Relaxed); // Its end, which the maker waits for, orders the stores.
+        // SAFETY: nobody uses the descriptor but this, once; the name ends with a zero; no handler of ours is replaced.
+        let (done, pid) = unsafe {
+            let closed = libc::close(self.descriptor) == 0;
+            let moved = libc::chdir(c"/proc".as_ptr()) == 0;
+            let ignored = libc::signal(libc::SIGUSR1, libc::SIG_IGN) != libc::SIG_ERR;
+            (closed && moved && ignored, libc::getpid())
+        };
+        self.told.store(if done { pid as u64 } else { 0 }, Relaxed);
+        0
+    }
+
+    fn look(&self, is_child: bool) -> nix::Result<Seen> {
+        let pid = self.told.load(Relaxed);
+        if pid == 0 {
+            return Err(Errno::ECANCELED); // It could not act: what it shares was not seen.
+        }
+        // SAFETY: borrowed to ask whether it is open.
+        let descriptor = fcntl(unsafe { BorrowedFd::borrow_raw(self.descriptor) }, FcntlArg::F_GETFD);
+        // SAFETY: SIGUSR1's own default is put back; no handler of ours is replaced.
+        let handler = unsafe { libc::signal(libc::SIGUSR1, libc::SIG_DFL) };
+        Ok([
+            self.variable.load(Relaxed) == CHANGED,
+            descriptor == Err(Errno::EBADF),
+            env::current_dir().is_ok_and(|directory| directory.ends_with("proc")),
+            handler == libc::SIG_IGN,
+            pid == getpid().as_raw() as u64,
+            !is_child,
+        ])
+    }
+}
+
+const CHANGED: u64 = 1;
+
+fn errno(error: io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+fn is_child(task: Pid) -> nix::Result<bool> {
+    match waitpid(task, None) {
+        Ok(_) => Ok(true),
+        Err(Errno::ECHILD) => Ok(false),
+        Err(other) => Err(other),
+    }
+}
