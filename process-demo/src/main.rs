@@ -4,6 +4,7 @@
 mod address_space;
 mod clone;
 mod exit_number;
+mod inherit;
 mod start_cost;
 mod workers;
 
@@ -11,6 +12,7 @@ const DEMOS: &[shared::Demo] = &[
     workers::DEMO,
     address_space::DEMO,
     clone::DEMO,
+    inherit::DEMO,
     start_cost::DEMO,
 ];
 
