@@ -7,6 +7,7 @@ pub mod spawn; // This program again, as a new process that plays a role and is 
 pub mod page; // One page of memory that a fork copies, or that parent and child go on sharing.
 pub mod resident; // A block of memory that is really there.
 pub mod foreign_memory; // Reading the memory of another process, if the kernel lets us.
+pub mod memory_of; // The memory of a process, or of a family of processes: RSS, PSS and USS.
 pub mod start; // Six ways to start something and to wait for its end.
 pub mod system_calls; // The system calls that a piece of work makes, counted by name.
 pub mod task; // A task that shares with its maker what the flags say: the one system call behind fork and threads.

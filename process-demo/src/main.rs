@@ -5,6 +5,7 @@ mod address_space;
 mod clone;
 mod exit_number;
 mod inherit;
+mod spare;
 mod start_cost;
 mod workers;
 
