@@ -3,8 +3,8 @@
 //! Needs: nix 0.31 (mman)
 //! Runs on: Linux
 //!
-//! Memory that was only asked for costs almost nothing, in a fork too. This block has its own ordinary page everywhere,
-//! no two pages alike, and no huge pages, whatever the machine's default is.
+//! Memory that was only asked for costs almost nothing, in a fork too. This block has its own page everywhere, no two
+//! alike: ordinary pages, whatever the machine's default is, or huge ones if they are asked for.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! let block = Resident::new(std::num::NonZeroUsize::new(1 << 20).unwrap()).unwrap();
@@ -34,12 +34,25 @@ impl Resident {
     /// ENOMEM when the system or a limit does not allow so much. Where the system grants more than it has, filling it
     /// may instead get a process killed: look at `MemAvailable` in /proc/meminfo first.
     pub fn new(bytes: NonZeroUsize) -> io::Result<Resident> {
+        Resident::advised(bytes, MmapAdvise::MADV_NOHUGEPAGE)
+    }
+
+    /// The same, but in huge pages as far as the system gives them: two processes that share it then share fewer, larger
+    /// pages, and fewer page tables are copied by a fork.
+    ///
+    /// # Errors
+    /// As for `new`. That the system gives none is no error: `AnonHugePages` in /proc/self/smaps_rollup tells.
+    pub fn in_huge_pages(bytes: NonZeroUsize) -> io::Result<Resident> {
+        Resident::advised(bytes, MmapAdvise::MADV_HUGEPAGE)
+    }
+
+    fn advised(bytes: NonZeroUsize, advice: MmapAdvise) -> io::Result<Resident> {
         let (access, kind) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_PRIVATE);
         // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
         let start = unsafe { mmap_anonymous(None, bytes, access, kind) }?;
         let block = Resident { start, bytes };
         // SAFETY: the advice changes how this very mapping is backed, not what it contains.
-        match unsafe { madvise(start, bytes.get(), MmapAdvise::MADV_NOHUGEPAGE) } {
+        match unsafe { madvise(start, bytes.get(), advice) } {
             Ok(()) | Err(Errno::EINVAL) => {} // A kernel without huge pages does not know the advice.
             Err(error) => return Err(error.into()),
         }
@@ -88,6 +101,7 @@ mod tests {
             let block = Resident::new(NonZeroUsize::new(bytes).unwrap()).unwrap();
             assert_eq!(block.words().count(), bytes.div_ceil(PAGE_BYTES));
             assert!(block.is_intact());
+            assert!(Resident::in_huge_pages(NonZeroUsize::new(bytes).unwrap()).unwrap().is_intact());
         }
     }
 

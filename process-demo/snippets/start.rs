@@ -1,6 +1,6 @@
-//! Six ways to start something and to wait for its end: two threads, four processes.
+//! Seven ways to start something and to wait for its end: two threads, five processes.
 //!
-//! Needs: nix 0.31 (process, signal)
+//! Needs: nix 0.31 (process, sched, signal)
 //! Runs on: Linux
 //!
 //! What is started does nothing but end with a value, which proves that it ran. Each function can be called from any
@@ -22,6 +22,7 @@ use std::{env, fs, io, ptr};
 
 use nix::errno::Errno;
 use nix::libc::{self, c_void};
+use nix::sched::{CloneFlags, clone};
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
@@ -96,6 +97,36 @@ pub fn fork_and_exec(program: &CStr) -> io::Result<u8> {
     }
 }
 
+/// A new process that borrows this one's memory until it becomes the program, by `clone(2)` as `vfork(2)` does it;
+/// returns the program's exit code, 127 if it could not run.
+///
+/// The calling thread stands still until then, so nothing is copied, however much memory there is. `posix_spawn(3)` and
+/// std's `Command` do the same inside, and take care of signal handlers: use one of those.
+///
+/// # Errors
+/// EAGAIN when there may be no further process.
+///
+/// # Safety
+/// A signal handler of this process may run in the child, on this process's memory, while the calling thread stands
+/// still. Every handler that is installed must bear that.
+pub unsafe fn vfork_and_exec(program: &CStr) -> io::Result<u8> {
+    let mut stack = [0; 16 << 10]; // Of the child: it makes two calls.
+    let arguments = [program.as_ptr(), ptr::null()];
+    let become_it = || -> isize {
+        let no_environment = [ptr::null()];
+        // SAFETY: both lists end with a null pointer, and their strings live on: the maker stands still meanwhile.
+        unsafe {
+            libc::execve(program.as_ptr(), arguments.as_ptr(), no_environment.as_ptr());
+            libc::_exit(NOT_RUN) // Only reached if the program could not be run.
+        }
+    };
+    let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
+    // SAFETY: the child has a stack of its own, calls only `execve` and `_exit`, and writes nothing but errno; the
+    // maker continues, and frees the stack, after that.
+    let child = unsafe { clone(Box::new(become_it), &mut stack, flags, Some(libc::SIGCHLD)) }?;
+    exit_code(child)
+}
+
 /// A new process with a program, by the standard library's `Command`; returns the program's exit code.
 ///
 /// # Errors
@@ -152,6 +183,8 @@ mod tests {
             assert_eq!(posix_spawn(&program).unwrap(), code);
             assert_eq!(fork_and_exec(&program).unwrap(), code);
             assert_eq!(command(&program).unwrap(), code);
+            // SAFETY: the tests install no signal handler; the runtime's own are for faults, which the child has none of.
+            assert_eq!(unsafe { vfork_and_exec(&program) }.unwrap(), code);
         }
     }
 
@@ -161,6 +194,8 @@ mod tests {
         assert_eq!(posix_spawn(nothing).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(command(nothing).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(fork_and_exec(nothing).unwrap(), 127);
+        // SAFETY: as above.
+        assert_eq!(unsafe { vfork_and_exec(nothing) }.unwrap(), 127);
         assert_eq!(find("nothing of this name"), None);
     }
 }

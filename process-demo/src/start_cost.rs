@@ -1,10 +1,14 @@
 //! What does it cost to start a process instead of a thread, and why?
 
+mod break_even;
 mod by_size;
 mod counted;
+mod first_instruction;
 mod growth;
+mod huge;
 mod kernel;
 mod page_tables;
+mod pools;
 mod starter;
 mod verdicts;
 mod ways;
@@ -25,10 +29,10 @@ pub const DEMO: Demo = Demo {
            more page faults and more page tables; qualified if only the time or only the counts say so; refuted if \
            neither does; undecided if the times are too close to call. Allocation is the cause if a forked child is given \
            more than a thread, and the time of both fork and Command grows with the memory that the maker holds: one GiB \
-           more adds at least a tenth, by the lower end of the slope's interval. It is qualified if only one of them \
-           grows; refuted if neither does, by the upper ends, or if the child is given no more than a thread; else \
-           undecided; skipped without counts.",
-    extras: Extras::NONE,
+           more adds at least a tenth, by the lower end of the slope's interval. It is qualified if one of them grows so \
+           and the other by clearly less, so that the intervals do not overlap; refuted if neither does, by the upper \
+           ends, or if the child is given no more than a thread; else undecided; skipped without counts.",
+    extras: Extras { roles: &[first_instruction::TELLS_WHEN], ..Extras::NONE },
     snippets: &[
         Snippet { path: "process-demo/snippets/start.rs", text: include_str!("../snippets/start.rs") },
         Snippet { path: "process-demo/snippets/resident.rs", text: include_str!("../snippets/resident.rs") },
@@ -42,20 +46,26 @@ fn run(stage: &mut Stage) -> Result<()> {
     let ways = ways::all();
     ways::prove(stage, &ways)?;
     let times = ways::compare(stage, &ways)?;
+    let pools = pools::compare(stage)?;
+    let from_ms = break_even::show(stage, &times, &pools);
+    first_instruction::show(stage)?;
     let counts = counted::show(stage, &ways)?;
     let sizes = by_size::show(stage)?;
     verdicts::give(stage, &times, &counts, &sizes)?;
 
     let cost = |label: &str| times.median_ns(label).map_or("an unknown time".to_owned(), |ns| with_unit("ns", ns));
     let growth = |growth: Option<Growth>| growth.map_or("an unknown time".to_owned(), |growth| growth.in_words());
+    let from = |ms: Option<f64>| ms.map_or("an unknown time".to_owned(), |ms| with_unit("ms", ms));
     stage.answer(format!(
-        "A thread takes {}, a fork {} and a small program by Command {}; each GiB that the parent holds adds {} to a fork \
-         and {} to Command.",
+        "A thread takes {}, a fork {} and a small program by Command {}; each GiB that the maker holds adds {} to a fork \
+         and {} to Command. A start costs under 5 % of a task that takes {} or more by a thread, and {} or more by a fork.",
         cost(ways::THREAD),
         cost(ways::FORK),
         cost(ways::COMMAND),
         growth(sizes.fork),
         growth(sizes.command),
+        from(from_ms.thread_ms),
+        from(from_ms.fork_ms),
     ));
     Ok(())
 }

@@ -4,12 +4,15 @@ use anyhow::Result;
 use shared::measure::{Contest, Figures, Measured, Ready, Rival, Timing};
 use shared::number::three_digits;
 use shared::stats::Median;
-use shared::{Cell, Column, Placement, Role, Stage, Table, refused};
+use shared::{Cell, Placement, Role, Stage, Table, refused};
 
+use super::counted::{column, skipped};
 use super::growth::{Growth, Sizes};
-use super::kernel::{page_table_bytes, spare_bytes};
-use super::starter::{Ask, Starter};
+use super::huge;
+use super::kernel::page_table_bytes;
+use super::starter::{Ask, Pages, Starter};
 use super::ways;
+use crate::spare::spare_bytes;
 
 const MIB: usize = 1 << 20;
 
@@ -20,24 +23,26 @@ pub fn show(stage: &mut Stage) -> Result<Sizes> {
         return Ok(Sizes::default());
     }
     stage.say(
-        "Now the maker is a process that holds memory, every page of it written to, without huge pages. The CPU time \
-         below is that of the maker alone.",
+        "Now the maker is a process that holds memory, every page of it written to; without huge pages but where they are \
+         named.",
     );
+    let in_huge_pages = huge::maker(stage, makers.last());
     let mut contest =
         Contest::new("Start by a maker that holds memory", "the memory that the maker holds", Timing::Batches);
     for (label, ask) in [(ways::FORK, Ask::Fork), (ways::COMMAND, Ask::Command)] {
         if ask == Ask::Command && ways::small_program().is_none() {
             continue;
         }
-        for maker in &makers {
-            contest.add(Rival::of_processes(maker.row(label), Placement::Free, move |_| {
-                maker.starter.ask(ask, 1)?; // A refusal shows here, and becomes the row's reason.
-                Ok(Ready::with_children(move |count| maker.starter.ask(ask, count), vec![maker.starter.pid()]))
-            }));
-        }
+        makers.iter().for_each(|maker| contest.add(maker.rival(maker.row(label), ask)));
+    }
+    if let Some(maker) = &in_huge_pages {
+        contest.add(maker.rival(huge::row(maker), Ask::Fork));
     }
     let measured = stage.compare(contest)?;
-    stage.table(table(&measured, &makers)?);
+    if let Some(maker) = &in_huge_pages {
+        huge::tell(stage, &measured, maker);
+    }
+    stage.table(table(&measured, &makers));
     let sizes = Sizes {
         fork: Growth::of(&measured, &makers, ways::FORK),
         command: Growth::of(&measured, &makers, ways::COMMAND),
@@ -46,8 +51,9 @@ pub fn show(stage: &mut Stage) -> Result<Sizes> {
         let Some(Growth { ms_per_gib: Median { value, low: Some(low), high: Some(high) }, .. }) = growth else {
             continue;
         };
-        let [value, low, high] = [value, low, high].map(three_digits);
-        stage.say(format!("{label}: each GiB that the maker holds adds {value} ms (95 % interval {low} to {high})."));
+        let adds = if low > 0.0 { format!("{} ms", three_digits(value)) } else { "nothing measurable".to_owned() };
+        let [low, high] = [low, high].map(three_digits);
+        stage.say(format!("{label}: each GiB that the maker holds adds {adds} (95 % interval {low} to {high} ms)."));
     }
     Ok(sizes)
 }
@@ -55,18 +61,27 @@ pub fn show(stage: &mut Stage) -> Result<Sizes> {
 /// A process that holds so much.
 pub struct Maker {
     pub mib: usize,
-    starter: Starter,
+    pub starter: Starter,
 }
 
 impl Maker {
     pub fn row(&self, way: &str) -> String {
         format!("{way}, {} MiB", self.mib)
     }
+
+    pub fn rival(&self, label: String, ask: Ask) -> Rival<'_> {
+        Rival::of_processes(label, Placement::Free, move |_| {
+            self.starter.ask(ask, 1)?; // A refusal shows here, and becomes the row's reason.
+            let start = move |count| self.starter.ask(ask, count);
+            let cpu_of_children = || self.starter.ask(Ask::CpuOfChildren, 0).ok();
+            Ok(Ready::with_children(start, vec![self.starter.pid()]).and_cpu(cpu_of_children))
+        })
+    }
 }
 
 /// As many sizes as fit into the memory that may be used.
 fn makers(stage: &mut Stage) -> Result<Vec<Maker>> {
-    let sizes_mib: &[usize] = stage.by_effort(&[0, 16, 64], &[0, 64, 256, 1024], &[0, 64, 256, 1024, 4096]);
+    let sizes_mib: &[usize] = stage.by_effort(&[0, 8, 32], &[0, 32, 128, 512], &[0, 64, 256, 1024, 4096]);
     let (mut makers, mut left) = (Vec::new(), spare_bytes());
     for &mib in sizes_mib {
         let bytes = mib * MIB;
@@ -74,7 +89,7 @@ fn makers(stage: &mut Stage) -> Result<Vec<Maker>> {
             stage.say(format!("{mib} MiB are left out: at most a quarter of the free memory is used."));
             continue;
         }
-        match Starter::holding(bytes) {
+        match Starter::holding(bytes, Pages::Ordinary) {
             Ok(starter) => makers.push(Maker { mib, starter }),
             Err(error) => stage.say(format!("{mib} MiB are left out: {}.", refused(&error).ok_or(error)?)),
         }
@@ -83,9 +98,8 @@ fn makers(stage: &mut Stage) -> Result<Vec<Maker>> {
     Ok(makers)
 }
 
-fn table(measured: &Measured, makers: &[Maker]) -> Result<Table> {
+fn table(measured: &Measured, makers: &[Maker]) -> Table {
     const FORKS: u64 = 8; // A few, so that a stray fault does not show.
-    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
     let columns = vec![
         column("maker holds", "MiB", Role::X),
         column("fork", "ns", Role::Value),
@@ -99,18 +113,20 @@ fn table(measured: &Measured, makers: &[Maker]) -> Result<Table> {
         Some(Median { value, .. }) => Cell::Number(value),
         None => Cell::Nothing,
     };
+    let counted = |count: Result<u64>, of: u64| match count {
+        Ok(count) => Cell::Number(count as f64 / of as f64),
+        Err(why) => skipped(&why),
+    };
     let row = |maker: &Maker| {
-        let faults = maker.starter.ask(Ask::PageFaults, FORKS)? as f64 / FORKS as f64;
-        let (own, child) = (page_table_bytes(maker.starter.pid())?, maker.starter.ask(Ask::PageTables, 1)?);
-        Ok(vec![
+        vec![
             Cell::Number(maker.mib as f64),
             time(maker, ways::FORK),
             time(maker, ways::COMMAND),
-            Cell::Number(faults),
-            Cell::Number(own as f64),
-            Cell::Number(child as f64),
-        ])
+            counted(maker.starter.ask(Ask::PageFaults, FORKS), FORKS),
+            counted(page_table_bytes(maker.starter.pid()), 1),
+            counted(maker.starter.ask(Ask::PageTables, 1), 1),
+        ]
     };
-    let rows: Result<Vec<Vec<Cell>>> = makers.iter().map(row).collect();
-    Ok(Table { title: "What grows with the memory of the maker".to_owned(), columns, rows: rows? })
+    let title = "What grows with the memory of the maker".to_owned();
+    Table { title, columns, rows: makers.iter().map(row).collect() }
 }

@@ -1,6 +1,7 @@
 //! What does one start take besides time?
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
 
 use anyhow::{Context, Result};
 use process_demo::system_calls::{self, Calls};
@@ -49,9 +50,14 @@ pub fn show(stage: &mut Stage, ways: &[Way]) -> Result<Counts> {
 }
 
 fn system_calls_of(way: &Way) -> Result<Calls> {
-    let one = || assert!(way.start(1).is_ok_and(|right| right == 1), "{} did not run", way.label);
+    way.start(1)?; // A refusal shows here, with its reason.
+    let one = || {
+        if !way.start(1).is_ok_and(|right| right == 1) {
+            resume_unwind(Box::new(())); // A panic without its message: the child may be one process too many.
+        }
+    };
     // SAFETY: the child starts something and waits for it; nothing here is in shared memory.
-    unsafe { system_calls::count(one) }.context("tracing")
+    unsafe { system_calls::count(one) }.context("a start in a traced child")
 }
 
 impl Row<'_> {
@@ -88,23 +94,41 @@ fn one_start(rows: &[Row]) -> Table {
     }
 }
 
-/// Both sides' calls together, by name.
+/// Both sides' calls together, by name; in one row, those that tell nothing but that a program was loaded.
 fn by_kind(ways: &[(&str, &Calls)]) -> Table {
     let names: BTreeSet<&String> =
         ways.iter().flat_map(|(_, calls)| calls.own.keys().chain(calls.created.keys())).collect();
-    let row = |name: &String| {
-        let counts = ways.iter().map(|(_, calls)| match how_many(calls, name) {
+    let (loading, telling): (Vec<&String>, Vec<&String>) =
+        names.into_iter().partition(|name| is_of_any_program(ways, name));
+    let row = |label: String, names: &[&String]| {
+        let counts = ways.iter().map(|(_, calls)| match names.iter().map(|name| how_many(calls, name)).sum() {
             0 => Cell::Nothing,
             count => Cell::Number(count as f64),
         });
-        [Cell::Text(name.clone())].into_iter().chain(counts).collect()
+        [Cell::Text(label)].into_iter().chain(counts).collect()
     };
+    let mut rows: Vec<Vec<Cell>> = telling.into_iter().map(|name| row(name.clone(), &[name])).collect();
+    if !loading.is_empty() {
+        rows.push(row("others*".to_owned(), &loading));
+    }
     let head = ways.iter().map(|(label, _)| column(label, "", Role::Value));
     Table {
-        title: "System calls of one start, both sides, by name".to_owned(),
+        title: format!(
+            "System calls of one start, both sides, by name (* {} names that only loading a program brings)",
+            loading.len()
+        ),
         columns: [column("system call", "", Role::Label)].into_iter().chain(head).collect(),
-        rows: names.into_iter().map(row).collect(),
+        rows,
     }
+}
+
+/// As often by each way that runs a program, and by no other.
+fn is_of_any_program(ways: &[(&str, &Calls)], name: &str) -> bool {
+    const EXEC: &str = "execve";
+    let (programs, others): (Vec<&Calls>, Vec<&Calls>) =
+        ways.iter().map(|(_, calls)| *calls).partition(|calls| how_many(calls, EXEC) > 0);
+    let alike = programs.windows(2).all(|pair| how_many(pair[0], name) == how_many(pair[1], name));
+    name != EXEC && alike && others.iter().all(|calls| how_many(calls, name) == 0)
 }
 
 fn how_many(calls: &Calls, name: &str) -> u64 {
@@ -129,6 +153,12 @@ fn explain_the_excess(stage: &mut Stage, ways: &[(&str, &Calls)]) {
         "std's thread makes {total} system calls that a bare pthread does not: {}.{why}",
         list.join(", ")
     ));
+    if how_many(bare, "mmap") == 0 {
+        stage.say(
+            "A bare pthread maps no memory here: the C library has kept the stack of a thread that ended, and gives it to \
+             the next.",
+        );
+    }
 }
 
 pub fn column(name: &str, unit: &str, role: Role) -> Column {

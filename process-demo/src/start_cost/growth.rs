@@ -37,8 +37,13 @@ impl Growth {
 
     /// What one GiB more adds, in words.
     pub fn in_words(&self) -> String {
-        let Median { value, low, .. } = self.ms_per_gib;
-        if low.is_some_and(|low_ms| low_ms > 0.0) { with_unit("ms", value) } else { "nothing measurable".to_owned() }
+        match self.ms_per_gib {
+            Median { value, low: Some(low), .. } if low > 0.0 => with_unit("ms", value),
+            Median { high: Some(high), .. } if high > 0.0 => {
+                format!("nothing measurable (at most {})", with_unit("ms", high))
+            }
+            _ => "nothing measurable".to_owned(),
+        }
     }
 
     /// One GiB more adds a tenth to the cost at least, by the lower end of the slope's interval.
@@ -49,5 +54,29 @@ impl Growth {
     /// One GiB more adds less than a tenth, by the upper end.
     pub fn is_immaterial(&self) -> bool {
         self.ms_per_gib.high.is_some_and(|high_ms| high_ms < self.base_ms / 10.0)
+    }
+
+    /// The two intervals do not overlap.
+    pub fn is_clearly_less_than(&self, other: &Growth) -> bool {
+        self.ms_per_gib.high.zip(other.ms_per_gib.low).is_some_and(|(high_ms, low_ms)| high_ms < low_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_growth_is_told_with_what_is_known_of_it() {
+        let growth =
+            |value, low, high| Growth { base_ms: 1.0, ms_per_gib: Median { value, low: Some(low), high: Some(high) } };
+        let (clear, open, none) = (growth(20.0, 18.0, 22.0), growth(3.0, -2.0, 8.0), growth(-0.1, -0.2, -0.01));
+        assert_eq!(clear.in_words(), "20.0 ms");
+        assert_eq!(open.in_words(), "nothing measurable (at most 8.00 ms)");
+        assert_eq!(none.in_words(), "nothing measurable");
+        assert!(clear.is_material() && !clear.is_immaterial());
+        assert!(!open.is_material() && !open.is_immaterial());
+        assert!(!none.is_material() && none.is_immaterial());
+        assert!(open.is_clearly_less_than(&clear) && !clear.is_clearly_less_than(&open));
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::Barrier;
-use std::thread;
+use std::thread::{self, Builder};
 
 use anyhow::{Context, Result};
 use nix::unistd::{Pid, getpid};
@@ -53,10 +53,11 @@ fn more_with_a_thread() -> Result<u64> {
     let before = page_table_bytes(getpid())?;
     let meeting = Barrier::new(2);
     thread::scope(|scope| {
-        let waiting = scope.spawn(|| {
+        let wait = || {
             meeting.wait(); // It is alive,
             meeting.wait(); // and stays so until it has been looked at.
-        });
+        };
+        let waiting = Builder::new().spawn_scoped(scope, wait).context("starting a thread")?;
         meeting.wait();
         let with_it = page_table_bytes(getpid());
         meeting.wait();

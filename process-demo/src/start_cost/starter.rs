@@ -7,6 +7,8 @@ use std::os::unix::net::UnixStream;
 
 use anyhow::{Context, Result};
 use nix::libc;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use nix::unistd::Pid;
 use process_demo::child::{self, Child};
 use process_demo::resident::Resident;
@@ -32,17 +34,26 @@ pub enum Ask {
     PageFaults,
     /// Fork one: how many bytes of page tables has it?
     PageTables,
+    /// How many nanoseconds of CPU time have its ended children had?
+    CpuOfChildren,
+}
+
+/// What its memory lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    Ordinary,
+    Huge,
 }
 
 impl Ask {
-    const ALL: [Ask; 4] = [Ask::Fork, Ask::Command, Ask::PageFaults, Ask::PageTables];
+    const ALL: [Ask; 5] = [Ask::Fork, Ask::Command, Ask::PageFaults, Ask::PageTables, Ask::CpuOfChildren];
 }
 
 impl Starter {
     /// Makes one that holds so many bytes besides what every process has.
-    pub fn holding(bytes: usize) -> Result<Starter> {
+    pub fn holding(bytes: usize, pages: Pages) -> Result<Starter> {
         let (line, its_line) = UnixStream::pair().context("a socket pair")?;
-        let serve = || u8::from(serve(its_line, bytes).is_err());
+        let serve = || u8::from(serve(its_line, bytes, pages).is_err());
         // SAFETY: the child uses its socket and memory of its own; nothing here is in shared memory.
         let child = unsafe { child::fork(serve) }.context("forking")?;
         let starter = Starter { line, child };
@@ -72,8 +83,12 @@ impl Starter {
 }
 
 /// The process's life: get the memory, say so, and answer until the line is closed.
-fn serve(mut line: UnixStream, bytes: usize) -> io::Result<()> {
-    let held = NonZeroUsize::new(bytes).map(Resident::new).transpose();
+fn serve(mut line: UnixStream, bytes: usize, pages: Pages) -> io::Result<()> {
+    let hold = match pages {
+        Pages::Ordinary => Resident::new,
+        Pages::Huge => Resident::in_huge_pages,
+    };
+    let held = NonZeroUsize::new(bytes).map(hold).transpose();
     send(&mut line, held.as_ref().map(|_| 0).map_err(error_number))?;
     let held = held?;
     let program = ways::small_program();
@@ -111,6 +126,10 @@ fn answer(ask: Ask, count: u64, program: Option<&CStr>) -> Result<u64> {
             Ok(page_faults()? - before)
         }
         Ask::PageTables => page_tables_of_a_child(),
+        Ask::CpuOfChildren => {
+            let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+            Ok((usage.user_time().num_nanoseconds() + usage.system_time().num_nanoseconds()) as u64)
+        }
     }
 }
 

@@ -64,20 +64,28 @@ fn allocation(counts: &Counts, sizes: &Sizes) -> Judged {
         .into_iter()
         .filter_map(|(label, growth)| Some((label, growth.filter(|growth| growth.ms_per_gib.low.is_some())?)))
         .collect();
-    let growing = known.iter().filter(|(_, growth)| growth.is_material()).count();
-    let flat = known.iter().filter(|(_, growth)| growth.is_immaterial()).count();
-    let verdict = match (growing, flat) {
-        _ if known.len() < 2 => Verdict::Undecided,
-        (2, _) => Verdict::Holds,
-        (1, _) => Verdict::Qualified,
-        (_, 2) => Verdict::Refuted,
+    let verdict = match known.as_slice() {
+        [(_, fork), (_, command)] => by_growth(fork, command),
         _ => Verdict::Undecided,
     };
     let each = known.iter().map(|(label, growth)| {
         let (base, more) = (with_unit("ms", growth.base_ms), growth.in_words());
-        format!("{label} takes {base}, and each GiB that its maker holds adds {more}")
+        format!("{label} by a maker that holds nothing more takes {base}, and each GiB that it holds adds {more}")
     });
     (verdict, [given].into_iter().chain(each).collect::<Vec<_>>().join("; "))
+}
+
+fn by_growth(fork: &Growth, command: &Growth) -> Verdict {
+    let (more, less) = if fork.is_clearly_less_than(command) { (command, fork) } else { (fork, command) };
+    if more.is_material() && less.is_material() {
+        Verdict::Holds
+    } else if more.is_material() && less.is_clearly_less_than(more) {
+        Verdict::Qualified
+    } else if more.is_immaterial() && less.is_immaterial() {
+        Verdict::Refuted
+    } else {
+        Verdict::Undecided
+    }
 }
 
 fn is_slower(ratio: &Ratio) -> bool {
@@ -106,4 +114,65 @@ fn side_by_side(fork: Given, thread: Given) -> String {
 fn in_words(ratio: &Ratio) -> String {
     let times = format!("{} times as long as a thread", three_digits(ratio.ratio));
     if ratio.clear { times } else { format!("{times}, too close to call") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::stats::Median;
+
+    fn ratio(ratio: f64, clear: bool) -> Ratio {
+        Ratio { ratio, low: None, high: None, clear }
+    }
+
+    #[test]
+    fn every_verdict_on_time_can_come_out() {
+        let (slower, same, faster) = (ratio(6.0, true), ratio(1.0, false), ratio(0.5, true));
+        for (fork, command, verdict) in [
+            (slower, slower, Verdict::Holds),
+            (slower, same, Verdict::Holds),
+            (slower, faster, Verdict::Qualified),
+            (same, faster, Verdict::Refuted),
+            (same, same, Verdict::Undecided),
+        ] {
+            assert_eq!(dearer(&[(ways::FORK, fork), (ways::COMMAND, command)]).0, verdict);
+        }
+        assert_eq!(dearer(&[]).0, Verdict::Skipped);
+    }
+
+    #[test]
+    fn every_verdict_on_weight_can_come_out() {
+        let (little, much) =
+            (Given { page_faults: 1.0, page_table_bytes: 0 }, Given { page_faults: 27.0, page_table_bytes: 65536 });
+        for (time, thread, fork, verdict) in [
+            (ratio(6.0, true), little, much, Verdict::Holds),
+            (ratio(6.0, true), much, little, Verdict::Qualified),
+            (ratio(0.5, true), little, much, Verdict::Qualified),
+            (ratio(0.5, true), much, little, Verdict::Refuted),
+            (ratio(1.0, false), little, much, Verdict::Undecided),
+        ] {
+            assert_eq!(heavier(Some(time), &Counts { thread: Some(thread), fork: Some(fork) }).0, verdict);
+        }
+        assert_eq!(heavier(None, &Counts { thread: Some(little), fork: Some(much) }).0, Verdict::Skipped);
+    }
+
+    #[test]
+    fn every_verdict_on_growth_can_come_out() {
+        let growth = |low, high| {
+            let value = f64::midpoint(low, high);
+            Growth { base_ms: 1.0, ms_per_gib: Median { value, low: Some(low), high: Some(high) } }
+        };
+        let (grows, grows_little, flat, open) =
+            (growth(18.0, 22.0), growth(0.5, 0.6), growth(-0.1, 0.05), growth(-5.0, 30.0));
+        for (fork, command, verdict) in [
+            (grows, grows_little, Verdict::Holds),
+            (grows, flat, Verdict::Qualified),
+            (flat, grows, Verdict::Qualified),
+            (flat, flat, Verdict::Refuted),
+            (grows, open, Verdict::Undecided),
+            (open, flat, Verdict::Undecided),
+        ] {
+            assert_eq!(by_growth(&fork, &command), verdict);
+        }
+    }
 }
