@@ -5,6 +5,7 @@ mod address_space;
 mod clone;
 mod exit_number;
 mod inherit;
+mod memory;
 mod spare;
 mod start_cost;
 mod workers;
@@ -15,6 +16,7 @@ const DEMOS: &[shared::Demo] = &[
     clone::DEMO,
     inherit::DEMO,
     start_cost::DEMO,
+    memory::DEMO,
 ];
 
 fn main() -> std::process::ExitCode {
