@@ -10,4 +10,5 @@ pub mod foreign_memory; // Reading the memory of another process, if the kernel 
 pub mod memory_of; // The memory of a process, or of a family of processes: RSS, PSS and USS.
 pub mod start; // Six ways to start something and to wait for its end.
 pub mod system_calls; // The system calls that a piece of work makes, counted by name.
+pub mod snapshot; // A consistent snapshot of changing data to a file, by a forked child.
 pub mod task; // A task that shares with its maker what the flags say: the one system call behind fork and threads.

@@ -3,6 +3,7 @@
 
 mod address_space;
 mod clone;
+mod copy_on_write;
 mod exit_number;
 mod inherit;
 mod memory;
@@ -17,6 +18,7 @@ const DEMOS: &[shared::Demo] = &[
     inherit::DEMO,
     start_cost::DEMO,
     memory::DEMO,
+    copy_on_write::DEMO,
 ];
 
 fn main() -> std::process::ExitCode {

@@ -1,0 +1,100 @@
+//! What does the first write to a page cost after a fork?
+
+use anyhow::{Result, ensure};
+use shared::measure::SystemClock;
+use shared::number::with_unit;
+use shared::stats::{Median, median, ratio};
+use shared::{Cell, Column, Role, Stage, Table};
+
+use super::block::Block;
+use super::subject::{faults, fork_and_ask};
+
+/// What is done to each page, in the order of the table.
+const WAYS: [&str; 4] =
+    ["read it after the fork", "write it first after the fork", "write it once more", "first touch of fresh memory"];
+const FIRST: usize = 1;
+const FRESH: usize = 3;
+
+/// One child's times and faults, for each way.
+type Round = [(f64, f64); 4];
+
+/// A page's first write after a fork, and of fresh memory.
+pub struct Cost {
+    pub first_ns: f64,
+    pub fresh_ns: f64,
+}
+
+pub fn show(stage: &mut Stage, block: &mut Block) -> Result<Cost> {
+    let clock = stage.clock();
+    let rounds = stage.by_effort(9, 31, 101); // Eight are the fewest with an interval for a ratio.
+    let rounds = (0..rounds).map(|round| take(block, clock, round)).collect::<Result<Vec<Round>>>()?;
+    let times = |way: usize| rounds.iter().map(|round| round[way].0).collect::<Vec<f64>>();
+    stage.table(table(&rounds));
+    let (first, fresh) = (times(FIRST), times(FRESH));
+    let against = ratio(&first, &fresh);
+    stage.trend("the first write after a fork against the first touch of fresh memory", &against);
+    stage.say(
+        "The first write finds the page shared: the kernel takes a new one and copies the old one into it. Fresh memory \
+         takes a new page too, filled with zeros.",
+    );
+    Ok(Cost { first_ns: median(&first).value, fresh_ns: median(&fresh).value })
+}
+
+/// A child for every round: each page has only one first write.
+fn take(block: &mut Block, clock: SystemClock, round: u32) -> Result<Round> {
+    let pages = block.pages();
+    let mut fresh = Block::untouched(size_of_val(&block[..]))?;
+    let sum = block.read_pages();
+    let (_child, told) = fork_and_ask(|| {
+        let mut told = [0; 9];
+        // Fresh memory first, then last: a drift in time hits both alike.
+        let order = if round.is_multiple_of(2) { [FRESH, 0, FIRST, 2] } else { [0, FIRST, 2, FRESH] };
+        let mut read = 0;
+        for way in order {
+            let (faults_before, from_ns) = (faults(), clock.now_ns());
+            match way {
+                0 => read = block.read_pages(),
+                FRESH => fresh.write_pages(pages),
+                _ => block.write_pages(pages),
+            }
+            let to_ns = clock.now_ns();
+            told[2 * way] = to_ns - from_ns;
+            told[2 * way + 1] = faults() - faults_before;
+        }
+        let added = 2 * pages as u64; // Two writes of one each.
+        let right = read == sum && block.read_pages() == sum + added && fresh.read_pages() == pages as u64;
+        told[8] = u64::from(right);
+        told
+    })?;
+    ensure!(told[8] == 1, "the child did not read what it had written");
+    let per_page = |number: u64| number as f64 / pages as f64;
+    Ok([0, 1, 2, 3].map(|way| (per_page(told[2 * way]), per_page(told[2 * way + 1]))))
+}
+
+fn table(rounds: &[Round]) -> Table {
+    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
+    let row = |(way, label): (usize, &str)| {
+        let times: Vec<f64> = rounds.iter().map(|round| round[way].0).collect();
+        let faults: Vec<f64> = rounds.iter().map(|round| round[way].1).collect();
+        let time = match median(&times) {
+            Median { value, low: Some(low), high: Some(high) } => Cell::Interval { value, low, high },
+            Median { value, .. } => Cell::Number(value),
+        };
+        vec![Cell::Text(label.to_owned()), time, Cell::Number(median(&faults).value)]
+    };
+    Table {
+        title: format!("What it costs a child for each page (median of {} children, all pages each)", rounds.len()),
+        columns: vec![
+            column("", "", Role::Label),
+            column("time", "ns", Role::Value),
+            column("page faults", "", Role::Value),
+        ],
+        rows: WAYS.into_iter().enumerate().map(row).collect(),
+    }
+}
+
+impl Cost {
+    pub fn in_words(&self) -> String {
+        format!("{} ({} for fresh memory)", with_unit("ns", self.first_ns), with_unit("ns", self.fresh_ns))
+    }
+}
