@@ -9,6 +9,7 @@ mod inherit;
 mod memory;
 mod spare;
 mod start_cost;
+mod stdio;
 mod workers;
 
 const DEMOS: &[shared::Demo] = &[
@@ -19,6 +20,7 @@ const DEMOS: &[shared::Demo] = &[
     start_cost::DEMO,
     memory::DEMO,
     copy_on_write::DEMO,
+    stdio::DEMO,
 ];
 
 fn main() -> std::process::ExitCode {
