@@ -10,6 +10,7 @@ mod memory;
 mod spare;
 mod start_cost;
 mod stdio;
+mod switch;
 mod workers;
 
 const DEMOS: &[shared::Demo] = &[
@@ -18,6 +19,7 @@ const DEMOS: &[shared::Demo] = &[
     clone::DEMO,
     inherit::DEMO,
     start_cost::DEMO,
+    switch::DEMO,
     memory::DEMO,
     copy_on_write::DEMO,
     stdio::DEMO,
