@@ -5,6 +5,7 @@ mod address_space;
 mod clone;
 mod copy_on_write;
 mod exit_number;
+mod fork_with_threads;
 mod inherit;
 mod memory;
 mod spare;
@@ -23,6 +24,7 @@ const DEMOS: &[shared::Demo] = &[
     memory::DEMO,
     copy_on_write::DEMO,
     stdio::DEMO,
+    fork_with_threads::DEMO,
 ];
 
 fn main() -> std::process::ExitCode {

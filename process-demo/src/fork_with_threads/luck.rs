@@ -1,0 +1,59 @@
+//! How often does it happen by itself, when the lock is held only now and then?
+
+use anyhow::{Context, Result};
+use shared::{Cell, Column, Role, Stage, Table};
+
+use super::scenes;
+use super::victim::{Tally, perform};
+
+/// The children forked beside a thread that held the lock for this share of its time.
+pub struct Luck {
+    pub held_percent: u64,
+    pub tally: Tally,
+}
+
+const PERIOD_NS: u64 = 100_000; // Long beside a turn of the lock, short beside the time between two forks.
+const HELD_PERCENT: [u64; 3] = [1, 10, 50];
+
+/// Returns what was seen with the smallest share with which it was seen at all.
+pub fn show(stage: &mut Stage) -> Result<Luck> {
+    let times = stage.by_effort(20, 300, 4_000);
+    stage.say(format!(
+        "Now without force: the other thread takes the lock every {} us and holds it for a share of that time, and \
+         {times} children are forked at whatever moment that is.",
+        PERIOD_NS / 1_000
+    ));
+    let clock = stage.clock();
+    let tries = HELD_PERCENT.map(|held_percent| {
+        let held_ns = PERIOD_NS * held_percent / 100;
+        anyhow::Ok(Luck { held_percent, tally: perform(|| scenes::by_luck(clock, times, held_ns, PERIOD_NS))? })
+    });
+    let tries = tries.into_iter().collect::<Result<Vec<_>>>()?;
+    stage.table(table(&tries));
+    let never = tries.iter().take_while(|luck| luck.tally.asleep == 0).last();
+    if let Some(Luck { held_percent, .. }) = never {
+        stage.say(format!("Up to {held_percent} % it was not seen, which does not mean that it cannot be."));
+    }
+    let seen = tries.iter().position(|luck| luck.tally.asleep > 0).unwrap_or(HELD_PERCENT.len() - 1);
+    tries.into_iter().nth(seen).context("no share was tried")
+}
+
+fn table(tries: &[Luck]) -> Table {
+    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
+    let row = |luck: &Luck| {
+        let Luck { held_percent, tally } = luck;
+        let rate = 100.0 * f64::from(tally.asleep) / f64::from(tally.tried);
+        let numbers = [*held_percent as f64, tally.tried.into(), tally.asleep.into(), rate];
+        numbers.map(Cell::Number).to_vec()
+    };
+    Table {
+        title: "Forks at a moment of luck".to_owned(),
+        columns: vec![
+            column("lock is to be held", "%", Role::X),
+            column("forks", "", Role::Value),
+            column("asleep for ever", "", Role::Value),
+            column("rate", "%", Role::Value),
+        ],
+        rows: tries.iter().map(row).collect(),
+    }
+}

@@ -1,0 +1,128 @@
+//! Does a forked child come to its end, or does it sleep for what nobody can give it?
+
+use std::fs;
+use std::io;
+use std::thread::yield_now;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid};
+use shared::measure::SystemClock;
+
+/// What became of one child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It ended by itself, with this exit code.
+    Ended(u8),
+    /// Its only thread sleeps in a private futex, without a time-out: only another thread could wake it.
+    Asleep,
+}
+
+/// A child of a process with several threads; killed and waited for when dropped.
+pub struct Watched {
+    pid: Pid,
+    ended: Option<u8>,
+}
+
+/// Forks a child, whatever the other threads of this process are doing, to do `work` and exit with its value.
+///
+/// # Safety
+/// `work` must not panic, and must keep to async-signal-safe calls but for one that is tried: that one may then sleep
+/// for ever, or crash. The child shares no memory with this process, so it harms nobody else; whoever calls this must
+/// watch it, and drop the handle to end it.
+pub unsafe fn fork(work: impl FnOnce() -> u8) -> io::Result<Watched> {
+    // SAFETY: prctl and _exit are async-signal-safe; what lies between is the caller's promise.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(Watched { pid: child, ended: None }),
+        ForkResult::Child => {
+            let code = if set_pdeathsig(Signal::SIGKILL).is_ok() { work() } else { 255 };
+            // SAFETY: it ends the child without running anything of it.
+            unsafe { libc::_exit(code.into()) }
+        }
+    }
+}
+
+const PATIENCE_NS: u64 = 10_000_000_000; // Only a bound: to end or to fall asleep takes microseconds.
+const MOMENT_NS: u64 = 2_000_000_000; // For what is refused only for a moment, on a busy machine too.
+
+impl Watched {
+    /// Looks until it has ended or sleeps for ever.
+    ///
+    /// # Errors
+    /// If it does neither for long, or the kernel does not show in which call it sleeps.
+    pub fn fate(&mut self, clock: SystemClock) -> io::Result<Fate> {
+        let from_ns = clock.now_ns();
+        while clock.now_ns() - from_ns < PATIENCE_NS {
+            if let Some(code) = self.end()? {
+                return Ok(Fate::Ended(code));
+            }
+            match self.sleeps_for_ever() {
+                Ok(true) => return Ok(Fate::Asleep),
+                Ok(false) => {}
+                // Not shown of one that ends at this moment, or becomes another program.
+                Err(_) if clock.now_ns() - from_ns < MOMENT_NS => {}
+                // Not every kernel is built to show it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Errno::ENOSYS.into()),
+                Err(error) => return Err(error),
+            }
+            yield_now(); // On one CPU, the child needs this one.
+        }
+        let call = fs::read_to_string(format!("/proc/{}/syscall", self.pid))?;
+        let threads = self.threads()?;
+        Err(io::Error::other(format!("a child with {threads} threads neither ended nor slept for ever: {call}")))
+    }
+
+    /// Its exit code, if it has ended.
+    fn end(&mut self) -> io::Result<Option<u8>> {
+        if self.ended.is_none() {
+            match waitpid(self.pid, Some(WaitPidFlag::WNOHANG))? {
+                WaitStatus::StillAlive => {}
+                WaitStatus::Exited(_, code) => self.ended = Some(code as u8),
+                other => {
+                    self.ended = Some(255);
+                    return Err(io::Error::other(format!("a child did not end by itself: {other:?}")));
+                }
+            }
+        }
+        Ok(self.ended)
+    }
+
+    /// Does it sleep in a private futex call without a time-out, with no other thread to end that?
+    ///
+    /// Looked at before and after the threads are counted: of one that ends, the others may be gone already.
+    pub fn sleeps_for_ever(&self) -> io::Result<bool> {
+        Ok(self.sleeps()? && self.threads()? == 1 && self.sleeps()?)
+    }
+
+    /// Is its first thread in such a call? See proc_pid_syscall(5): the call's number and its arguments, or `running`.
+    fn sleeps(&self) -> io::Result<bool> {
+        let read = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", self.pid));
+        let call = read("syscall")?;
+        let words: Vec<&str> = call.split_whitespace().collect();
+        let argument = |at: usize| {
+            let word = words.get(at)?.trim_start_matches("0x");
+            u64::from_str_radix(word, 16).ok()
+        };
+        let is_futex = words.first().and_then(|number| number.parse().ok()) == Some(libc::SYS_futex);
+        let is_private = argument(2).is_some_and(|operation| operation & libc::FUTEX_PRIVATE_FLAG as u64 != 0);
+        let has_no_timeout = argument(4) == Some(0);
+        let sleeps = read("stat")?.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'));
+        Ok(is_futex && is_private && has_no_timeout && sleeps)
+    }
+
+    fn threads(&self) -> io::Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/task", self.pid))?.count())
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if self.ended.is_none() {
+            let _ = kill(self.pid, Signal::SIGKILL); // Not waited for yet, so the number is its own.
+            let _ = waitpid(self.pid, None);
+        }
+    }
+}
