@@ -4,6 +4,7 @@
 mod address_space;
 mod clone;
 mod copy_on_write;
+mod crash;
 mod exit_number;
 mod fork_with_threads;
 mod inherit;
@@ -25,6 +26,7 @@ const DEMOS: &[shared::Demo] = &[
     copy_on_write::DEMO,
     stdio::DEMO,
     fork_with_threads::DEMO,
+    crash::DEMO,
 ];
 
 fn main() -> std::process::ExitCode {

@@ -1,0 +1,115 @@
+//! What are the six failures, and how does each of them really happen?
+
+use std::hint::black_box;
+use std::num::NonZeroUsize;
+use std::panic;
+
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use nix::sys::resource::Resource;
+use nix::unistd::{dup2_stderr, dup2_stdout};
+use process_demo::limits::{self, Limit};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    Panic,
+    Abort,
+    SegmentationFault,
+    StackOverflow,
+    OutOfMemory,
+    Exit,
+}
+
+pub const EXIT_CODE: i32 = 7; // Of the failure that is an exit: none that a panic or a victim's other ends give.
+
+impl Failure {
+    pub const ALL: [Failure; 6] = [
+        Failure::Panic,
+        Failure::Abort,
+        Failure::SegmentationFault,
+        Failure::StackOverflow,
+        Failure::OutOfMemory,
+        Failure::Exit,
+    ];
+
+    pub fn label(self) -> &'static str {
+        match self {
+            Failure::Panic => "panic",
+            Failure::Abort => "abort",
+            Failure::SegmentationFault => "segmentation fault",
+            Failure::StackOverflow => "stack overflow",
+            Failure::OutOfMemory => "out of memory",
+            Failure::Exit => "exit from deep inside",
+        }
+    }
+
+    /// Fails. It returns only where the failure did not come off.
+    pub fn happen(self) {
+        match self {
+            Failure::Panic => panic!("a panic on purpose"),
+            Failure::Abort => std::process::abort(),
+            Failure::SegmentationFault => write_where_nobody_may(),
+            Failure::StackOverflow => overflow_the_stack(),
+            Failure::OutOfMemory => take_more_than_there_is(),
+            Failure::Exit => exit_from_below(100),
+        }
+    }
+}
+
+/// A victim says nothing: what a panic, an abort and an overflow report goes nowhere.
+pub fn hush() -> anyhow::Result<()> {
+    panic::set_hook(Box::new(|_| {})); // Nor does it spend time on a backtrace that nobody sees.
+    let nowhere = std::fs::File::options().write(true).open("/dev/null")?;
+    dup2_stdout(&nowhere)?;
+    dup2_stderr(&nowhere)?;
+    Ok(())
+}
+
+fn write_where_nobody_may() {
+    const BYTES: NonZeroUsize = NonZeroUsize::new(1).unwrap(); // The kernel rounds up to a whole page.
+    // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
+    let page = unsafe { mmap_anonymous(None, BYTES, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE) };
+    if let Ok(page) = page {
+        // SAFETY: it is sound because it never happens: the page lets nobody write, and the kernel ends the process.
+        unsafe { page.cast::<u8>().write_volatile(1) };
+    }
+}
+
+fn overflow_the_stack() {
+    // The main thread's stack may have no limit at all; then it gets the usual one, or this would take all memory.
+    const USUAL_BYTES: u64 = 8 << 20;
+    if Limit::lower(Resource::RLIMIT_STACK, USUAL_BYTES).and_then(Limit::set).is_ok() {
+        black_box(recurse(0));
+    }
+}
+
+/// Each call needs its frame after the one below has returned, so no compiler can turn this into a loop.
+#[inline(never)]
+fn recurse(depth: u64) -> u64 {
+    let frame = black_box([depth; 64]);
+    let below = if black_box(true) { recurse(depth + 1) } else { 0 };
+    below + black_box(&frame)[63]
+}
+
+/// A list that grows and is never emptied; what the standard library does when there is no more memory is the failure.
+fn take_more_than_there_is() {
+    const ROOM_BYTES: u64 = 4 << 20; // Enough for real growth, little enough to be quick.
+    // Where the limit does not bind, the machine's memory is not ours to take. A thread gets more than the room: glibc has
+    // set aside 64 MiB of address space for its allocations, which count as taken already.
+    const MOST_BYTES: usize = 256 << 20;
+    if limits::more_address_space(ROOM_BYTES).and_then(Limit::set).is_ok() {
+        let mut list = Vec::new();
+        while list.len() < MOST_BYTES {
+            list.extend_from_slice(black_box(&[1; 4096]));
+        }
+        black_box(list);
+    }
+}
+
+/// Somewhere below, code that does not know its caller ends the whole program.
+#[expect(clippy::disallowed_methods, reason = "ending the process from anywhere is the failure that is shown")]
+fn exit_from_below(levels: u32) {
+    match levels {
+        0 => std::process::exit(EXIT_CODE),
+        _ => exit_from_below(levels - 1),
+    }
+}
