@@ -8,6 +8,7 @@ mod crash;
 mod exit_number;
 mod fork_with_threads;
 mod inherit;
+mod limits;
 mod memory;
 mod spare;
 mod start_cost;
@@ -27,6 +28,7 @@ const DEMOS: &[shared::Demo] = &[
     stdio::DEMO,
     fork_with_threads::DEMO,
     crash::DEMO,
+    limits::DEMO,
 ];
 
 fn main() -> std::process::ExitCode {
