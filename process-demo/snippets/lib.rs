@@ -13,4 +13,5 @@ pub mod system_calls; // The system calls that a piece of work makes, counted by
 pub mod snapshot; // A consistent snapshot of changing data to a file, by a forked child.
 pub mod limits; // A limit on what a process may take: for a child before it works, or for this process for a while.
 pub mod sandbox; // Giving up privileges for good, and knowing which part is in force.
+pub mod supervisor; // Worker processes that are replaced when they crash or hang, and drained on SIGTERM.
 pub mod task; // A task that shares with its maker what the flags say: the one system call behind fork and threads.

@@ -13,6 +13,7 @@ mod memory;
 mod spare;
 mod start_cost;
 mod stdio;
+mod supervise;
 mod switch;
 mod workers;
 
@@ -28,6 +29,7 @@ const DEMOS: &[shared::Demo] = &[
     stdio::DEMO,
     fork_with_threads::DEMO,
     crash::DEMO,
+    supervise::DEMO,
     limits::DEMO,
 ];
 

@@ -1,0 +1,47 @@
+//! What did each trouble cost? One row for each.
+
+use shared::{Cell, Column, Role, Table, stats};
+
+use super::drained::Drained;
+use super::queue::Outcome;
+use super::troubles::Troubles;
+
+pub fn of(troubles: &Troubles, drained: &Drained) -> Table {
+    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
+    let number = |count: usize| Cell::Number(count as f64);
+    let row = |what: &str, outcome: &Outcome| {
+        let Outcome { tasks, done, repeated, recoveries_ns, seen, .. } = outcome;
+        let counts = [seen.failed(), seen.restarts(), *done, tasks - done].map(number);
+        let times = match recoveries_ns.iter().copied().reduce(f64::max) {
+            Some(longest) => [stats::median(recoveries_ns).value, longest].map(Cell::Number),
+            None => [Cell::Nothing, Cell::Nothing],
+        };
+        let [lost, restarts, done, undone] = counts;
+        let [median, longest] = times;
+        vec![Cell::Text(what.to_owned()), lost, restarts, done, undone, Cell::Number(*repeated as f64), median, longest]
+    };
+    let undone = drained.accepted - drained.answered;
+    let [none, took] = [number(0), Cell::Number(drained.took_ns)];
+    let label = Cell::Text("SIGTERM".to_owned());
+    let drain =
+        vec![label, none.clone(), none.clone(), number(drained.answered), number(undone), none, took.clone(), took];
+    Table {
+        title: "What each trouble cost; the time runs until the next worker's first task is done, or until all have stopped".to_owned(),
+        columns: vec![
+            column("trouble", "", Role::Label),
+            column("workers lost", "", Role::Value),
+            column("restarts", "", Role::Value),
+            column("tasks done", "", Role::Value),
+            column("not done", "", Role::Value),
+            column("begun again", "", Role::Value),
+            column("time", "ns", Role::Value),
+            column("longest", "ns", Role::Value),
+        ],
+        rows: vec![
+            row("crash", &troubles.crashes),
+            row("hang", &troubles.hangs),
+            row("poison", &troubles.hopeless),
+            drain,
+        ],
+    }
+}
