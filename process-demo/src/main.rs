@@ -16,6 +16,7 @@ mod stdio;
 mod supervise;
 mod switch;
 mod workers;
+mod zombies;
 
 const DEMOS: &[shared::Demo] = &[
     workers::DEMO,
@@ -30,6 +31,7 @@ const DEMOS: &[shared::Demo] = &[
     fork_with_threads::DEMO,
     crash::DEMO,
     supervise::DEMO,
+    zombies::DEMO,
     limits::DEMO,
 ];
 
