@@ -11,6 +11,7 @@ mod inherit;
 mod limits;
 mod memory;
 mod spare;
+mod split;
 mod start_cost;
 mod stdio;
 mod supervise;
@@ -33,6 +34,7 @@ const DEMOS: &[shared::Demo] = &[
     supervise::DEMO,
     zombies::DEMO,
     limits::DEMO,
+    split::DEMO,
 ];
 
 fn main() -> std::process::ExitCode {
