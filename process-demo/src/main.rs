@@ -16,6 +16,7 @@ mod start_cost;
 mod stdio;
 mod supervise;
 mod switch;
+mod web_server;
 mod workers;
 mod zombies;
 
@@ -35,6 +36,7 @@ const DEMOS: &[shared::Demo] = &[
     zombies::DEMO,
     limits::DEMO,
     split::DEMO,
+    web_server::DEMO,
 ];
 
 fn main() -> std::process::ExitCode {
