@@ -1,0 +1,140 @@
+//! How fast is our web server beside nginx and Apache, and what does each lose when its workers are killed?
+//!
+//! Starts all of them with private configurations, which it prints, and lets `wrk` ask them in turn for the same file of
+//! 12 bytes. What is not installed is left out. `cargo run --release -p process-demo --example beside_nginx`
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use shared::number::{count, three_digits, with_unit};
+use shared::stats::median;
+
+use servers::{Server, nobody_may_read};
+use wrk::Load;
+
+mod idle;
+mod kills;
+mod servers;
+mod wrk;
+
+/// Our web server beside nginx and Apache.
+#[derive(Parser)]
+struct Options {
+    /// How long each server is asked in each round
+    #[arg(long, default_value_t = 5)]
+    seconds: u32,
+    /// How often all are asked in turn
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// How many idle connections are held
+    #[arg(long, default_value_t = 5000)]
+    idle: usize,
+}
+
+const WORKERS: usize = 2;
+const NAME: &str = "hello.txt";
+const TEXT: &str = "hello world\n";
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?; // For the idle connections; the servers inherit it.
+    let place = tempfile::tempdir().context("a temporary directory")?;
+    let root = place.path().join("files");
+    fs::create_dir(&root)?;
+    fs::write(root.join(NAME), TEXT)?;
+    nobody_may_read(&[place.path(), &root])?;
+    fs::set_permissions(root.join(NAME), fs::Permissions::from_mode(0o644))?;
+
+    race(&options, place.path(), &root)?;
+    for model in ["pool", "prefork"] {
+        idle::hold(&Server::ours(model, &root)?, options.idle)?;
+    }
+    for model in ["prefork", "reuseport"] {
+        kills::count(&Server::ours(model, &root)?, options.seconds);
+    }
+    Ok(())
+}
+
+/// All servers under the same load in turn, and the ratios of each round.
+fn race(options: &Options, place: &Path, root: &Path) -> Result<()> {
+    if !wrk::is_here() {
+        println!("wrk is not installed, so nothing can be compared: the package of that name brings it.");
+        return Ok(());
+    }
+    let mut servers = Vec::new();
+    for model in OURS {
+        servers.push(Server::ours(model, root)?);
+    }
+    for start in
+        [servers::nginx, servers::nginx_sendfile, servers::nginx_cache, servers::apache_worker, servers::apache_prefork]
+    {
+        match start(place, root)? {
+            Ok(server) => servers.push(server),
+            Err(missing) => println!("{missing}"),
+        }
+    }
+    for server in &servers {
+        println!("{}: {}\n{}", server.name, server.configuration, indented(&server.head(NAME, TEXT)?));
+    }
+    println!("{WORKERS} workers each, logs off; {}\n", wrk::command(options.seconds, "ADDRESS"));
+
+    let mut loads: Vec<Vec<Load>> = servers.iter().map(|_| Vec::new()).collect();
+    for server in &servers {
+        wrk::ask(server, NAME, 1)?; // Warms up; Apache's prefork starts its children now.
+    }
+    for round in 0..options.rounds {
+        let mut order: Vec<usize> = (0..servers.len()).collect();
+        if round % 2 == 1 {
+            order.reverse(); // A drift of the machine hits all alike.
+        }
+        for at in order {
+            loads[at].push(wrk::ask(&servers[at], NAME, options.seconds)?);
+        }
+    }
+    print_loads(&servers, &loads);
+    print_ratios(&servers, &loads);
+    Ok(())
+}
+
+const OURS: [&str; 4] = ["threads", "pool", "prefork", "reuseport"];
+
+fn print_loads(servers: &[Server], loads: &[Vec<Load>]) {
+    println!("{:24} {:>9} {:>9} {:>9} {:>7}   rounds", "server", "per s", "p50", "p99", "errors");
+    for (server, loads) in servers.iter().zip(loads) {
+        let of = |figure: fn(&Load) -> f64| loads.iter().map(figure).collect::<Vec<f64>>();
+        let rounds = of(|load| load.per_s);
+        println!(
+            "{:24} {:>9} {:>9} {:>9} {:>7}   {}",
+            server.name,
+            count(median(&rounds).value as u64),
+            with_unit("s", median(&of(|load| load.p50_s)).value),
+            with_unit("s", median(&of(|load| load.p99_s)).value),
+            loads.iter().map(|load| load.errors).sum::<u64>(),
+            rounds.iter().map(|per_s| count(*per_s as u64)).collect::<Vec<_>>().join("  "),
+        );
+    }
+}
+
+/// Ours in the share of the others' requests per second: of each round, and their median.
+fn print_ratios(servers: &[Server], loads: &[Vec<Load>]) {
+    println!("\nrequests per second, ours / theirs: the median (each round)");
+    for (theirs, their_loads) in servers.iter().zip(loads).skip(OURS.len()) {
+        for (ours, our_loads) in servers.iter().zip(loads).take(OURS.len()) {
+            let pairs = our_loads.iter().zip(their_loads);
+            let ratios: Vec<f64> = pairs.map(|(ours, theirs)| ours.per_s / theirs.per_s).collect();
+            let rounds: Vec<String> = ratios.iter().copied().map(three_digits).collect();
+            let middle = three_digits(median(&ratios).value);
+            println!("{:10} / {:24} {:>6}  ({})", ours.name, theirs.name, middle, rounds.join("  "));
+        }
+    }
+    println!();
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}\n")).collect()
+}
