@@ -14,12 +14,7 @@ const TOPICS: [&str; 5] = ["threads-demo", "process-demo", "ipc-demo", "sync-dem
 
 /// Claims that no demonstration answers yet. The list only ever shrinks: who answers one takes it out.
 const DUE: &[Claim] = &[
-    Claim::ProcessOwnsResources,
-    Claim::ThreadIsALightProcess,
-    Claim::ProcessesNeedMemory,
     Claim::ThreadsNeedNoMemory,
-    Claim::NewMemorySpace,
-    Claim::RunsIndependently,
     Claim::IpcIsComplex,
     Claim::NoDirectSharing,
     Claim::ThreadsCommunicateEasier,
@@ -30,11 +25,6 @@ const DUE: &[Claim] = &[
     Claim::ImmediatelyVisible,
     Claim::BetterResponsiveness,
     Claim::RendersReadsUpdates,
-    Claim::DividingIsMoreEfficient,
-    Claim::MoreThanAThreadCanHave,
-    Claim::ProcessesSuitIndependentTasks,
-    Claim::ManagementDiffers,
-    Claim::PreforkServer,
     Claim::EssentialForDesign,
 ];
 
