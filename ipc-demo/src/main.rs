@@ -3,7 +3,9 @@
 
 mod round_trip;
 
-const DEMOS: &[shared::Demo] = &[round_trip::DEMO];
+const DEMOS: &[shared::Demo] = &[
+    round_trip::DEMO,
+];
 
 fn main() -> std::process::ExitCode {
     shared::main(DEMOS)
