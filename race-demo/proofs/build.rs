@@ -11,20 +11,63 @@ struct Proved {
     planted: &'static [(&'static str, &'static str, &'static str)],
 }
 
-const PROVED: &[Proved] = &[Proved {
-    file: "sync-demo/snippets/futex_mutex.rs",
-    planted: &[
-        ("unlock wakes nobody", "futex_wake_one(&self.mutex.state);", ""),
-        ("unlock wakes when nobody waits, and only then", "before == AWAITED", "before == HELD"),
-        ("who finds it held, and nobody waiting, enters", "Acquire) != FREE", "Acquire) == AWAITED"),
-        ("who finds it awaited enters", "Acquire) != FREE", "Acquire) == HELD"),
-        (
-            "a woken waiter forgets the other waiters",
-            "Guard { mutex: self } //",
-            "self.state.store(HELD, Relaxed); Guard { mutex: self } //",
-        ),
-    ],
-}];
+const PROVED: &[Proved] = &[
+    Proved {
+        file: "ipc-demo/snippets/ring.rs",
+        planted: &[
+            ("a sender takes one slot too many", "self.released) == slots {", "self.released) == slots + 1 {"),
+            (
+                "a slot is published before its message is in it",
+                "slot.store(message);",
+                "slot.sequence().store(self.at.sequence(), Release); slot.store(message);",
+            ),
+            (
+                "a slot is given back before it is read",
+                "slot.load(place);",
+                "memory.header().released.0.store(self.at.position.wrapping_add(1), Release); slot.load(place);",
+            ),
+            (
+                "who sees that the sender left does not look again for its last message",
+                "sequence = slot.sequence().load(Relaxed); //",
+                "//",
+            ),
+            ("who sent wakes nobody", "memory.header().ring_bell(RECEIVER);", ""),
+            ("who sent wakes the sender", "memory.header().ring_bell(RECEIVER);", "memory.header().ring_bell(SENDER);"),
+            ("who received wakes nobody", "header.ring_bell(SENDER);", ""),
+            ("who leaves wakes nobody", "header.ring_bell(self.peer());", ""),
+            ("a bell wakes when nobody sleeps, and only then", "Release) == ASLEEP", "Release) == AWAKE"),
+            (
+                "who goes to sleep does not look again",
+                "!in_time || ready() || self.peer_is_gone()",
+                "!in_time || self.peer_is_gone()",
+            ),
+            (
+                "who goes to sleep does not look whether the peer left",
+                "!in_time || ready() || self.peer_is_gone()",
+                "!in_time || ready()",
+            ),
+            (
+                "who goes to sleep looks before it says so",
+                "bell.swap(ASLEEP, Acquire);",
+                "if ready() { break; } bell.swap(ASLEEP, Acquire); let ready = || false;",
+            ),
+        ],
+    },
+    Proved {
+        file: "sync-demo/snippets/futex_mutex.rs",
+        planted: &[
+            ("unlock wakes nobody", "futex_wake_one(&self.mutex.state);", ""),
+            ("unlock wakes when nobody waits, and only then", "before == AWAITED", "before == HELD"),
+            ("who finds it held, and nobody waiting, enters", "Acquire) != FREE", "Acquire) == AWAITED"),
+            ("who finds it awaited enters", "Acquire) != FREE", "Acquire) == HELD"),
+            (
+                "a woken waiter forgets the other waiters",
+                "Guard { mutex: self } //",
+                "self.state.store(HELD, Relaxed); Guard { mutex: self } //",
+            ),
+        ],
+    },
+];
 
 struct Mutation {
     line: usize,

@@ -17,8 +17,12 @@ extern crate loom_std as std;
 
 #[path = "checks/futex_mutex.rs"]
 pub mod checks_of_futex_mutex;
+#[path = "checks/ring.rs"]
+pub mod checks_of_ring;
 #[path = "../../../sync-demo/snippets/futex_mutex.rs"]
 pub mod futex_mutex;
+#[path = "../../../ipc-demo/snippets/ring.rs"]
+pub mod ring;
 
 /// Something that must hold; it panics in the first order in which it does not.
 pub struct Check {

@@ -7,9 +7,9 @@ use std::process::{Command, ExitCode};
 use std::{env, panic, process};
 
 use proofs::mutants::MUTANTS;
-use proofs::{Check, Mutant, checks_of_futex_mutex};
+use proofs::{Check, Mutant, checks_of_futex_mutex, checks_of_ring};
 
-const SHIPPED: &[&[Check]] = &[checks_of_futex_mutex::CHECKS];
+const SHIPPED: &[&[Check]] = &[checks_of_ring::CHECKS, checks_of_futex_mutex::CHECKS];
 
 fn main() -> ExitCode {
     let names: Vec<usize> = env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();

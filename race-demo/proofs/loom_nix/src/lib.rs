@@ -2,7 +2,12 @@
 //!
 //! The model orders more than the kernel promises: who is woken sees all that its waker did before. So a protocol must
 //! not lean on the call for order, and a check that only a woken waiter could fail proves nothing about orderings. It
-//! has no time-outs, no signals, and no wake-up without a cause.
+//! has no signals, no wake-up without a cause, and no time: a sleep with a time-out ends by a wake-up alone, so no
+//! time-out hides a lost one.
+//!
+//! All else of nix is nix's own: memory that a snippet maps is real, with loom's atomics written into it.
+
+pub use nix::{errno, fcntl, sys};
 
 pub mod libc {
     use std::sync::Arc;
@@ -10,7 +15,9 @@ pub mod libc {
     use loom::sync::atomic::{AtomicU32, Ordering::Relaxed};
     use loom::sync::{Condvar, Mutex};
 
-    pub use nix::libc::{FUTEX_WAIT, FUTEX_WAKE, SYS_futex, c_int, c_long, timespec};
+    pub use nix::libc::{
+        F_UNLCK, F_WRLCK, FUTEX_WAIT, FUTEX_WAKE, SEEK_SET, SYS_futex, c_int, c_long, flock, timespec,
+    };
 
     /// The futex call, and no other; always with these five arguments, for a stand-in cannot be variadic.
     ///
@@ -21,9 +28,9 @@ pub mod libc {
         word: *const AtomicU32,
         operation: c_int,
         value: u32,
-        timeout: *const timespec,
+        _timeout: *const timespec,
     ) -> c_long {
-        assert!(number == SYS_futex && timeout.is_null(), "only futex calls without a time-out are modelled");
+        assert!(number == SYS_futex, "only futex calls are modelled");
         match operation {
             // SAFETY: the caller keeps the word alive.
             FUTEX_WAIT => wait(unsafe { &*word }, value),
