@@ -1,10 +1,12 @@
 //! How processes talk, and what it costs beside threads.
 #![deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
 
+mod pass_fd;
 mod round_trip;
 
 const DEMOS: &[shared::Demo] = &[
     round_trip::DEMO,
+    pass_fd::DEMO,
 ];
 
 fn main() -> std::process::ExitCode {

@@ -1,0 +1,73 @@
+//! In how many ways can one try to change memory whose descriptor one has?
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering::Relaxed;
+
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
+
+use super::mapping::Mapping;
+use super::memory::PAGE_BYTES;
+
+/// One way to change a piece of memory of that many bytes.
+pub struct Attempt {
+    pub name: &'static str,
+    pub make: fn(&File, u64) -> nix::Result<()>,
+}
+
+/// What the receiver writes where it can.
+pub const MARK: u64 = 0x0BAD_F00D;
+
+/// In an order in which each can succeed without seals, and leaves the memory in its size and with the mark in front.
+pub const ATTEMPTS: [Attempt; 8] = [
+    Attempt { name: "write to the descriptor", make: |file, _| write(file) },
+    Attempt { name: "reopen it through /proc, and write", make: |file, _| write(&reopen(file)?) },
+    Attempt { name: "make it longer", make: |file, bytes| resize(file, bytes + PAGE_BYTES as u64) },
+    Attempt { name: "make it shorter", make: |file, bytes| resize(file, bytes - PAGE_BYTES as u64) },
+    Attempt { name: "punch a hole into it", make: punch },
+    Attempt { name: "map it for writing, and write", make: |file, _| store(&Mapping::to_write(file, PAGE_BYTES)?) },
+    Attempt { name: "make a mapping for reading writable", make: |file, _| turn(&Mapping::to_read(file, PAGE_BYTES)?) },
+    Attempt { name: "add a seal of one's own", make: |file, _| seal(file) },
+];
+
+fn write(file: &File) -> nix::Result<()> {
+    file.write_all_at(&MARK.to_ne_bytes(), 0).map_err(errno)
+}
+
+/// A second opening has the rights of its own flags, not of the descriptor that was handed over.
+fn reopen(file: &File) -> nix::Result<File> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    OpenOptions::new().read(true).write(true).open(path).map_err(errno)
+}
+
+fn resize(file: &File, bytes: u64) -> nix::Result<()> {
+    let before = file.metadata().map_err(errno)?.len();
+    file.set_len(bytes).map_err(errno)?;
+    file.set_len(before).map_err(errno) // Whoever comes next finds the size that it knows.
+}
+
+fn punch(file: &File, bytes: u64) -> nix::Result<()> {
+    let how = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    let last_page = bytes as i64 - PAGE_BYTES as i64;
+    fallocate(file, how, last_page, PAGE_BYTES as i64)
+}
+
+fn store(mapping: &Mapping) -> nix::Result<()> {
+    mapping.words()[0].store(MARK, Relaxed);
+    Ok(())
+}
+
+fn turn(mapping: &Mapping) -> nix::Result<()> {
+    mapping.make_writable()?;
+    store(mapping)
+}
+
+fn seal(file: &File) -> nix::Result<()> {
+    fcntl(file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK)).map(drop)
+}
+
+fn errno(error: std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
