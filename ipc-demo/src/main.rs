@@ -1,12 +1,16 @@
 //! How processes talk, and what it costs beside threads.
 #![deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
 
+mod asleep;
+mod boundaries;
+mod link;
 mod pass_fd;
 mod round_trip;
 
 const DEMOS: &[shared::Demo] = &[
     round_trip::DEMO,
     pass_fd::DEMO,
+    boundaries::DEMO,
 ];
 
 fn main() -> std::process::ExitCode {

@@ -1,0 +1,55 @@
+//! Does a message arrive as one piece, and can two writers' messages mix?
+
+mod luck;
+mod messages;
+mod pieces;
+mod torn;
+
+use anyhow::Result;
+use shared::number::count;
+use shared::{Demo, Extras, Snippet, Stage};
+
+pub const DEMO: Demo = Demo {
+    name: "boundaries",
+    question: "Does a message arrive as one piece, and can two writers' messages mix?",
+    claims: &[],
+    rule: "Every cell is what one child sent and its parent read. That a record is torn is forced: its writer is stopped \
+           while it waits in a nearly full pipe, and another one writes meanwhile. How often it happens by itself is \
+           counted.",
+    extras: Extras::NONE,
+    snippets: &[
+        Snippet { path: "ipc-demo/snippets/framed.rs", text: include_str!("../snippets/framed.rs") },
+        Snippet { path: "ipc-demo/snippets/pipe_pair.rs", text: include_str!("../snippets/pipe_pair.rs") },
+        Snippet { path: "ipc-demo/snippets/message_queue.rs", text: include_str!("../snippets/message_queue.rs") },
+        Snippet { path: "ipc-demo/snippets/fifo.rs", text: include_str!("../snippets/fifo.rs") },
+    ],
+    run,
+};
+
+fn run(stage: &mut Stage) -> Result<()> {
+    stage.say(
+        "A child sends four messages, 'one', 'three', an empty one and 'last', and ends. Only then its parent reads: how \
+         many pieces does it get?",
+    );
+    let (merging, keeping) = messages::show(stage)?;
+    stage.say("A stream also cuts: one write of 1 MiB, and a reader that asks for 1 MiB each time.");
+    let most_pieces = pieces::show(stage)?;
+    stage.say(
+        "Two processes write records into one pipe. Each record is a single write; the first writer is stopped while it \
+         waits for room, the second one writes, and the first goes on:",
+    );
+    let torn = torn::show(stage)?;
+    stage.say("And without any stopping: three writers as fast as they can, in one pipe, every byte checked.");
+    let (by_luck, of) = luck::show(stage)?;
+    let mixed = match torn {
+        Some(bytes) => format!("a record of {bytes} bytes was torn by another writer, one of PIPE_BUF was not"),
+        None => "no record could be torn by force here".to_owned(),
+    };
+    stage.answer(format!(
+        "It depends on the mechanism: {merging} merged four messages into one read and {keeping} kept them apart; one \
+         write of 1 MiB came in up to {most_pieces} reads; {mixed}; left to luck, {} of {} larger ones were torn.",
+        count(by_luck as u64),
+        count(of as u64),
+    ));
+    Ok(())
+}
