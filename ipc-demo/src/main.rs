@@ -2,6 +2,7 @@
 #![deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
 
 mod asleep;
+mod backpressure;
 mod boundaries;
 mod link;
 mod pass_fd;
@@ -11,6 +12,7 @@ const DEMOS: &[shared::Demo] = &[
     round_trip::DEMO,
     pass_fd::DEMO,
     boundaries::DEMO,
+    backpressure::DEMO,
 ];
 
 fn main() -> std::process::ExitCode {

@@ -1,0 +1,113 @@
+//! The reader stops. How much does each way take, and how does the writer find out?
+
+mod channels;
+mod event;
+mod links;
+mod message;
+mod row;
+mod typed;
+
+use anyhow::Result;
+use shared::number::count;
+use shared::{Demo, Extras, Snippet, Stage, Table, refused};
+
+use crate::link::Way;
+use row::{Row, Then};
+
+pub const DEMO: Demo = Demo {
+    name: "backpressure",
+    question: "The reader stops. How much does each way take, and how does the writer find out?",
+    claims: &[],
+    rule: "The writer sends numbered messages of 64 bytes to a reader that does not read, first without waiting, until that \
+           is an error; then once more, waiting, and is seen asleep or not. Then the reader goes on, and counts and checks \
+           what arrives. Ways that never refuse get a bounded number of messages.",
+    extras: Extras::NONE,
+    snippets: &[
+        Snippet { path: "ipc-demo/snippets/event.rs", text: include_str!("../snippets/event.rs") },
+        Snippet { path: "ipc-demo/snippets/fifo.rs", text: include_str!("../snippets/fifo.rs") },
+        Snippet { path: "ipc-demo/snippets/message_queue.rs", text: include_str!("../snippets/message_queue.rs") },
+        Snippet { path: "ipc-demo/snippets/typed.rs", text: include_str!("../snippets/typed.rs") },
+    ],
+    run,
+};
+
+const WAYS: [Way; 8] =
+    [Way::Pipe, Way::Fifo, Way::UnixStream, Way::UnixDatagram, Way::UnixSeqpacket, Way::Tcp, Way::Udp, Way::Queue];
+
+fn run(stage: &mut Stage) -> Result<()> {
+    stage.say(format!(
+        "Each writer sends messages of {} bytes, each with its number, to a reader that has stopped reading.",
+        message::BYTES
+    ));
+    let mut rows = Vec::new();
+    for way in WAYS {
+        rows.push(or_skipped(way.name(), links::measure(stage, way))?);
+    }
+    rows.push(or_skipped("eventfd", event::measure(stage))?);
+    let typed_name = format!("ipc-channel {}", typed::version());
+    let typed = or_skipped(&typed_name, typed::measure(stage, &typed_name))?;
+    rows.push(typed.clone());
+    rows.extend(channels::measure_unbounded(stage)?); // In processes of their own, so before any thread starts.
+    rows.extend(channels::measure_bounded(stage)?);
+    stage.table(Table { title: "A reader that stops".to_owned(), ..row::table(&rows) });
+    judge(stage, &rows);
+    tell_of_typed(stage, &typed);
+
+    let named = |then: fn(&Then) -> bool| {
+        let found: Vec<&str> = rows.iter().filter(|row| then(&row.then)).map(|row| row.name.as_str()).collect();
+        if found.is_empty() { "none".to_owned() } else { found.join(", ") }
+    };
+    let waiting = rows.iter().filter(|row| matches!(row.then, Then::Waits { .. }));
+    let taken = || waiting.clone().filter_map(|row| row.messages).filter(|&messages| messages < u64::MAX / 2);
+    stage.answer(format!(
+        "{} ways make the writer wait, after {} to {} messages of {} bytes; silently lost: {}; taken without end, in \
+         memory: {}.",
+        waiting.clone().count(),
+        count(taken().min().unwrap_or(0)),
+        count(taken().max().unwrap_or(0)),
+        message::BYTES,
+        named(|then| matches!(then, Then::Loses)),
+        named(|then| matches!(then, Then::Grows { .. })),
+    ));
+    Ok(())
+}
+
+fn or_skipped(name: &str, row: Result<Row>) -> Result<Row> {
+    row.or_else(|error| {
+        let why = refused(&error).ok_or_else(|| error.context(format!("sending by {name}")))?;
+        Ok(Row { name: name.to_owned(), messages: None, bytes: 0, then: Then::Skipped(why), arrived: 0 })
+    })
+}
+
+fn judge(stage: &mut Stage, rows: &[Row]) {
+    let waiting: Vec<&Row> = rows.iter().filter(|row| matches!(row.then, Then::Waits { .. })).collect();
+    let whole = waiting.iter().filter(|row| row.messages.is_some_and(|messages| row.arrived > messages)).count();
+    let says = "Where the writer waits, everything arrives once the reader goes on: what was taken, and what waited";
+    stage.fact(says, whole == waiting.len(), format!("{whole} of {}", waiting.len()));
+    let grows = rows.iter().filter(|row| matches!(row.then, Then::Grows { .. }));
+    let grown = grows.clone().filter(|row| row.messages == Some(row.arrived)).count();
+    let says = "An unbounded channel takes every message, and tells the writer nothing";
+    stage.fact(says, grown == grows.clone().count(), format!("{grown} of {}", grows.count()));
+    if let Some(udp) = rows.iter().find(|row| row.name == Way::Udp.name()) {
+        let sent = udp.messages.unwrap_or(0);
+        let got = format!("{} sent without an error, {} arrived", count(sent), count(udp.arrived));
+        if !matches!(udp.then, Then::Skipped(_)) {
+            let says = "UDP takes every message without an error, and drops those that find no room";
+            stage.fact(says, matches!(udp.then, Then::Loses) && udp.arrived < sent, got);
+        }
+    }
+}
+
+/// What its documentation promises, and what was seen.
+fn tell_of_typed(stage: &mut Stage, typed: &Row) {
+    let seen = match (&typed.then, typed.messages) {
+        (Then::Waits { .. }, Some(messages)) => format!("its writer was asleep after {} messages", count(messages)),
+        (Then::Grows { .. }, Some(messages)) => format!("its writer was never asleep, in {} messages", count(messages)),
+        _ => "it could not be tried".to_owned(),
+    };
+    stage.say(format!(
+        "The README of ipc-channel says that send never blocks. Here, with {}, {seen}. It is known upstream, as \
+         servo/ipc-channel#275. So read in a thread of its own, or bound what is under way.",
+        typed.name
+    ));
+}

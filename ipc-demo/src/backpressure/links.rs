@@ -1,0 +1,124 @@
+//! How much do pipes, sockets and queues take?
+
+use std::fs::File;
+use std::io::{Read, Write, pipe};
+use std::os::fd::OwnedFd;
+
+use anyhow::{Context, Result, ensure};
+use nix::errno::Errno;
+use process_demo::child::{Child, Exit, fork};
+use shared::Stage;
+
+use super::message::{BYTES, message, number_of};
+use super::row::{Row, Then};
+use crate::asleep::wait_until_asleep;
+use crate::link::{End, Link, Names, Way};
+
+const MOST: u64 = 5_000; // To one that never refuses.
+
+pub fn measure(stage: &Stage, way: Way) -> Result<Row> {
+    let queue = format!("/{}", stage.name("backpressure"));
+    let Link { to, from } = way.link(&Names { directory: stage.directory(), queue: &queue })?;
+    let reader = Reader::start(way, from)?;
+    let (mut bytes, mut error) = (0, None);
+    let (messages, waiting) = loop {
+        error = fill(way, &to, &mut bytes)?.or(error);
+        let (number, done) = place(bytes);
+        // SAFETY: the child only sends; nothing here is in shared memory.
+        let writer = unsafe { fork(|| u8::from(to.send(&message(number)[done..]).is_err())) }.context("a process")?;
+        if wait_until_asleep(writer.pid(), stage.clock())? {
+            break (number, Some(writer));
+        }
+        ensure!(writer.wait()? == Exit::Code(0), "the writer failed");
+        if error.is_none() {
+            break (number + 1, None);
+        }
+        bytes = (number + 1) * BYTES as u64; // TCP moves what it has: there was room again. So once more.
+    };
+    let arrived = reader.go_on(messages + u64::from(waiting.is_some()))?;
+    let name = way.name().to_owned();
+    let row = |then| Row { name, messages: Some(messages), bytes: messages * BYTES as u64, then, arrived };
+    let Some(writer) = waiting else { return Ok(row(Then::Loses)) };
+    ensure!(writer.wait()? == Exit::Code(0), "the writer failed");
+    Ok(row(Then::Waits { or_error: error.map(|errno| format!("{errno:?}")) }))
+}
+
+/// Sends without waiting until that is an error, or enough has been taken; from then on sending waits again.
+fn fill(way: Way, to: &End, bytes: &mut u64) -> Result<Option<Errno>> {
+    to.never_block()?;
+    let mut error = None;
+    while error.is_none() && !(way == Way::Udp && *bytes >= MOST * BYTES as u64) {
+        let (number, done) = place(*bytes);
+        match to.send(&message(number)[done..]) {
+            Ok(count) => *bytes += count as u64,
+            Err(errno) => error = Some(errno),
+        }
+    }
+    to.block()?;
+    Ok(error)
+}
+
+/// The number of the next message, and how much of it has gone: a stream may take a part.
+fn place(bytes: u64) -> (u64, usize) {
+    (bytes / BYTES as u64, bytes as usize % BYTES)
+}
+
+/// A child that has the reading end, and reads nothing until it is told to go on.
+struct Reader {
+    child: Child,
+    gate: File,
+    report: File,
+}
+
+impl Reader {
+    fn start(way: Way, from: End) -> Result<Reader> {
+        let (gate, opener) = pipe().context("a pipe")?;
+        let (report, teller) = pipe().context("a pipe")?;
+        let work = move || u8::from(read_on(way, &from, gate.into(), teller.into()).is_err());
+        // SAFETY: the child only reads and writes descriptors; nothing here is in shared memory.
+        let child = unsafe { fork(work) }.context("starting a process")?;
+        let file = File::from(OwnedFd::from(opener));
+        Ok(Reader { child, gate: file, report: File::from(OwnedFd::from(report)) })
+    }
+
+    /// It reads so many messages, or what is there if some may be lost; returns how many were whole and in order.
+    fn go_on(mut self, expected: u64) -> Result<u64> {
+        self.gate.write_all(&expected.to_ne_bytes())?;
+        let mut arrived = [0; size_of::<u64>()];
+        self.report.read_exact(&mut arrived).context("the reader found something wrong")?;
+        ensure!(self.child.wait()? == Exit::Code(0), "the reader failed");
+        Ok(u64::from_ne_bytes(arrived))
+    }
+}
+
+/// In the child.
+fn read_on(way: Way, from: &End, gate: OwnedFd, report: OwnedFd) -> Result<()> {
+    let mut expected = [0; size_of::<u64>()];
+    File::from(gate).read_exact(&mut expected)?;
+    let expected = u64::from_ne_bytes(expected);
+    if way == Way::Udp {
+        from.never_block()?; // What was sent to this machine itself is there, or nowhere.
+    }
+    let (mut arrived, mut next) = (0u64, 0);
+    while arrived < expected {
+        let Some(bytes) = whole_message(from)? else { break };
+        let number = number_of(&bytes)?;
+        ensure!(number == next || (way == Way::Udp && number > next), "message {number} came in place of {next}");
+        (arrived, next) = (arrived + 1, number + 1);
+    }
+    Ok(File::from(report).write_all(&arrived.to_ne_bytes())?)
+}
+
+/// None if it would have to wait, and may not.
+fn whole_message(from: &End) -> Result<Option<[u8; BYTES]>> {
+    let (mut bytes, mut filled) = ([0; BYTES], 0);
+    while filled < BYTES {
+        match from.receive(&mut bytes[filled..]) {
+            Ok(0) => anyhow::bail!("the writer is gone"),
+            Ok(count) => filled += count,
+            Err(Errno::EAGAIN) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(Some(bytes))
+}

@@ -1,0 +1,69 @@
+//! One row: what was taken, what the writer saw then, and what arrived.
+
+use shared::number::{chosen_with_unit, with_unit};
+use shared::{Cell, Column, Mood, Role, Table};
+
+#[derive(Clone)]
+pub struct Row {
+    pub name: String,
+    /// Taken while the reader did not read; none if it could not be tried.
+    pub messages: Option<u64>,
+    pub bytes: u64,
+    pub then: Then,
+    /// Once the reader went on, with the one for which the writer waited.
+    pub arrived: u64,
+}
+
+/// How the writer found out.
+#[derive(Clone)]
+pub enum Then {
+    /// It was seen asleep; where it may ask not to wait, the error's name.
+    Waits {
+        or_error: Option<String>,
+    },
+    /// Not at all: what found no room was dropped.
+    Loses,
+    /// Not at all: it took everything, and the process grew by so many bytes.
+    Grows {
+        by_bytes: u64,
+    },
+    Skipped(String),
+}
+
+pub fn table(rows: &[Row]) -> Table {
+    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
+    Table {
+        title: String::new(),
+        columns: vec![
+            column("by", "", Role::Label),
+            column("messages", "", Role::Value),
+            column("bytes", "", Role::Value),
+            column("then the writer", "", Role::Value),
+            column("arrived", "", Role::Value),
+        ],
+        rows: rows.iter().map(cells).collect(),
+    }
+}
+
+fn cells(row: &Row) -> Vec<Cell> {
+    let name = Cell::Text(row.name.clone());
+    let Some(messages) = row.messages else {
+        let why = if let Then::Skipped(why) = &row.then { why.clone() } else { String::new() };
+        return vec![name, Cell::Skipped { skipped: why }, Cell::Nothing, Cell::Nothing, Cell::Nothing];
+    };
+    let (says, mood) = match &row.then {
+        Then::Waits { or_error: Some(error) } => (format!("waits, or gets {error}"), Mood::Good),
+        Then::Waits { or_error: None } => ("waits".to_owned(), Mood::Good),
+        Then::Loses => (format!("is told nothing: {} lost", messages - row.arrived), Mood::Bad),
+        Then::Grows { by_bytes } => {
+            (format!("is told nothing: grew by {}", with_unit("bytes", *by_bytes as f64)), Mood::Bad)
+        }
+        Then::Skipped(why) => (why.clone(), Mood::Neutral),
+    };
+    let number = |count: u64| match count {
+        ..=9_007_199_254_740_992 => Cell::Number(count as f64),
+        _ => Cell::Text(format!("2^64 - {}", u64::MAX - count + 1)), // More digits than a number here has.
+    };
+    let bytes = Cell::Text(chosen_with_unit("bytes", row.bytes as f64));
+    vec![name, number(messages), bytes, Cell::Word { says, mood }, number(row.arrived)]
+}
