@@ -5,14 +5,18 @@ mod asleep;
 mod backpressure;
 mod boundaries;
 mod link;
+mod message_queue;
 mod pass_fd;
 mod round_trip;
+mod signals;
 
 const DEMOS: &[shared::Demo] = &[
     round_trip::DEMO,
     pass_fd::DEMO,
     boundaries::DEMO,
     backpressure::DEMO,
+    message_queue::DEMO,
+    signals::DEMO,
 ];
 
 fn main() -> std::process::ExitCode {

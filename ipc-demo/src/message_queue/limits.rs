@@ -1,0 +1,90 @@
+//! How much does a queue take on this machine, and what does one more give?
+
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use ipc_demo::message_queue::MessageQueue;
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
+use shared::number::{chosen_with_unit, count};
+use shared::{Cell, Column, Mood, Role, Stage, Table};
+
+const PRIORITY: u32 = 32767; // MQ_PRIO_MAX on Linux is 32768, and below that is allowed.
+const MESSAGE_BYTES: usize = 64;
+const MESSAGES: usize = 4;
+const ENOUGH: usize = 300; // Above the default number of queues for the whole system, 256.
+
+/// The limits in words.
+pub fn show(stage: &mut Stage, name: &str) -> Result<String> {
+    let (most_messages, most_bytes) = (machine("msg_max")?, machine("msgsize_max")?);
+    let create = |messages, bytes| MessageQueue::create(name, messages, bytes).map(drop);
+    let (queue, guard) = MessageQueue::create(name, MESSAGES, MESSAGE_BYTES).context("mq_open")?;
+    drop(guard);
+    let too_urgent = queue.send(b"", PRIORITY + 1);
+    let too_long = queue.send(&[0; MESSAGE_BYTES + 1], 0);
+    let filled = (0..MESSAGES).filter(|_| queue.send_within(&[0; MESSAGE_BYTES], 0, Duration::ZERO).is_ok()).count();
+    let one_more = queue.send_within(b"", 0, Duration::ZERO);
+    let (queues, no_more) = as_many_as_possible(name, most_messages, most_bytes)?;
+    let (share, _) = getrlimit(Resource::RLIMIT_MSGQUEUE)?;
+    let beyond = [
+        ("highest priority", u64::from(PRIORITY), outcome(&too_urgent)),
+        ("bytes in a message of a queue made for 64", MESSAGE_BYTES as u64, outcome(&too_long)),
+        ("messages in a queue made for 4", filled as u64, outcome(&one_more)),
+        ("messages per queue (msg_max)", most_messages as u64, outcome(&create(most_messages + 1, 1))),
+        ("bytes per message (msgsize_max)", most_bytes as u64, outcome(&create(1, most_bytes + 1))),
+        ("queues of that size at once, for this user", queues as u64, no_more),
+    ];
+    stage.table(table(&beyond));
+    let refused = |index: usize, expected: &str| beyond[index].2 == expected;
+    let got = beyond[..3].iter().map(|(_, _, outcome)| outcome.as_str()).collect::<Vec<_>>().join(", ");
+    let says = "Too urgent, too long, one too many: each is an error to the sender, and nothing is cut short";
+    stage.fact(says, refused(0, "EINVAL") && refused(1, "EMSGSIZE") && refused(2, "timed out"), got);
+    let share_in_words =
+        if share == u64::MAX { "no limit".to_owned() } else { chosen_with_unit("bytes", share as f64) };
+    stage.say(format!("All queues of a user together may have {share_in_words} (RLIMIT_MSGQUEUE)."));
+    let bytes = chosen_with_unit("bytes", most_bytes as f64);
+    Ok(format!("{} messages of {bytes} here, and {} such queues", count(most_messages as u64), count(queues as u64)))
+}
+
+/// How many of the largest queues there can be at once, and what the next one gives. None of them has a name for longer
+/// than it takes to make it.
+fn as_many_as_possible(name: &str, messages: usize, bytes: usize) -> Result<(usize, String)> {
+    let mut queues = Vec::new();
+    while queues.len() < ENOUGH {
+        match MessageQueue::create(name, messages, bytes) {
+            Ok((queue, _guard)) => queues.push(queue),
+            Err(error) => return Ok((queues.len(), outcome(&Err(error)))),
+        }
+    }
+    Ok((queues.len(), "not tried".to_owned()))
+}
+
+fn machine(limit: &str) -> Result<usize> {
+    let path = format!("/proc/sys/fs/mqueue/{limit}");
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    text.trim().parse().with_context(|| format!("{path} holds no number"))
+}
+
+fn outcome(result: &io::Result<()>) -> String {
+    match result {
+        Ok(()) => "allowed".to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => "timed out".to_owned(),
+        Err(error) => error.raw_os_error().map_or(error.to_string(), |code| format!("{:?}", Errno::from_raw(code))),
+    }
+}
+
+fn table(beyond: &[(&str, u64, String)]) -> Table {
+    let column = |name: &str, role| Column { name: name.to_owned(), unit: String::new(), role };
+    let row = |(what, limit, outcome): &(&str, u64, String)| {
+        let mood = if outcome == "allowed" { Mood::Neutral } else { Mood::Good };
+        let word = Cell::Word { says: outcome.clone(), mood };
+        vec![Cell::Text((*what).to_owned()), Cell::Number(*limit as f64), word]
+    };
+    Table {
+        title: "The limits, and one beyond".to_owned(),
+        columns: vec![column("of", Role::Label), column("limit", Role::Value), column("one more", Role::Value)],
+        rows: beyond.iter().map(row).collect(),
+    }
+}

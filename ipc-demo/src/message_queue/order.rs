@@ -1,0 +1,50 @@
+//! In which order do messages come?
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use ipc_demo::message_queue::{Message, MessageQueue};
+use process_demo::child::{Exit, fork};
+use shared::{Cell, Column, Role, Stage, Table};
+
+const SENT: [(u32, &str); 5] = [(1, "a"), (5, "b"), (0, "c"), (5, "d"), (1, "e")];
+
+/// The messages in the order in which they were sent, and in that in which they came.
+pub fn show(stage: &mut Stage, name: &str) -> Result<(String, String)> {
+    let (queue, guard) = MessageQueue::create(name, SENT.len(), 8).context("mq_open")?;
+    drop(guard); // The child inherits the queue: from here on it has no name.
+    let send = || SENT.iter().try_for_each(|(priority, text)| queue.send(text.as_bytes(), *priority));
+    // SAFETY: the child only sends; nothing here is in shared memory.
+    let child = unsafe { fork(|| u8::from(send().is_err())) }.context("starting a process")?;
+    ensure!(child.wait()? == Exit::Code(0), "the sender failed");
+    let mut received = Vec::new();
+    while let Some(message) = queue.receive_within(Duration::ZERO)? {
+        received.push(message);
+    }
+    let text = |message: &Message| String::from_utf8_lossy(&message.bytes).into_owned();
+    let sent: String = SENT.iter().map(|(_, text)| *text).collect();
+    let came: String = received.iter().map(text).collect();
+    let mut expected = SENT;
+    expected.sort_by_key(|(priority, _)| std::cmp::Reverse(*priority)); // A stable sort: equals stay in order.
+    let expected: String = expected.iter().map(|(_, text)| *text).collect();
+    let row = |((priority, text), message): (&(u32, &str), &Message)| {
+        let first = [Cell::Text((*text).to_owned()), Cell::Number((*priority).into())];
+        let then =
+            [Cell::Text(String::from_utf8_lossy(&message.bytes).into_owned()), Cell::Number(message.priority.into())];
+        first.into_iter().chain(then).collect()
+    };
+    let column = |name: &str, role| Column { name: name.to_owned(), unit: String::new(), role };
+    stage.table(Table {
+        title: "Five messages".to_owned(),
+        columns: vec![
+            column("sent", Role::Label),
+            column("priority", Role::Value),
+            column("came", Role::Value),
+            column("with", Role::Value),
+        ],
+        rows: SENT.iter().zip(&received).map(row).collect(),
+    });
+    let says = "The most urgent come first, and those of one priority in the order in which they were sent";
+    stage.fact(says, came == expected, format!("'{sent}' came as '{came}'"));
+    Ok((sent, came))
+}

@@ -1,0 +1,130 @@
+//! Which signals merge, and in which order do they come?
+
+use std::fs::File;
+use std::io::{self, Read, Write, pipe};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use ipc_demo::queued_signal::{Taken, block, send, take};
+use nix::errno::Errno;
+use nix::libc::{self, c_int};
+use nix::unistd::Pid;
+use process_demo::child::{Exit, fork};
+use shared::{Cell, Column, Mood, Role, Stage, Table};
+
+pub const COUNT: usize = 100;
+
+/// One kind of signal, and the values of those that arrived.
+pub struct Kind {
+    name: &'static str,
+    signal: c_int,
+    send: fn(Pid, c_int, usize) -> io::Result<()>,
+    carries: bool,
+    pub values: Vec<usize>,
+}
+
+/// Two standard ones, then two real-time ones.
+pub fn show(stage: &mut Stage) -> Result<Vec<Kind>> {
+    let kind = |name, signal, send, carries| Kind { name, signal, send, carries, values: Vec::new() };
+    let by_kill: fn(Pid, c_int, usize) -> io::Result<()> = |to, signal, _| kill(to, signal);
+    let mut kinds = vec![
+        kind("SIGUSR1, by kill", libc::SIGUSR1, by_kill, false),
+        kind("SIGUSR2, by sigqueue", libc::SIGUSR2, send, true),
+        kind("SIGRTMIN, by kill", libc::SIGRTMIN(), by_kill, false),
+        kind("SIGRTMIN+1, by sigqueue", libc::SIGRTMIN() + 1, send, true),
+    ];
+    let signals: Vec<c_int> = kinds.iter().map(|kind| kind.signal).collect();
+    block(&signals)?; // The child inherits that, so there is no moment in which it would take one.
+    let taken = send_all(&kinds, &signals)?;
+    for kind in &mut kinds {
+        kind.values = taken.iter().filter(|(signal, _)| *signal == kind.signal).map(|(_, number)| *number).collect();
+    }
+    stage.table(table(&kinds));
+    judge(stage, &kinds, &taken);
+    Ok(kinds)
+}
+
+/// Sends the highest number first, and returns what a child then found, in its order.
+fn send_all(kinds: &[Kind], signals: &[c_int]) -> Result<Vec<(c_int, usize)>> {
+    let (gate, opener) = pipe().context("a pipe")?;
+    let (told, teller) = pipe().context("a pipe")?;
+    let (gate, told) = (File::from(OwnedFd::from(gate)), File::from(OwnedFd::from(told)));
+    let work = move || {
+        let opened = (&gate).read_exact(&mut [0]);
+        u8::from(opened.is_err() || report(signals, &mut &teller).is_err())
+    };
+    // SAFETY: the child takes its signals and uses two pipes; nothing here is in shared memory.
+    let child = unsafe { fork(work) }.context("starting a process")?;
+    for kind in kinds.iter().rev() {
+        (1..=COUNT).try_for_each(|value| (kind.send)(child.pid(), kind.signal, value)).context(kind.name)?;
+    }
+    (&opener).write_all(&[0])?;
+    let mut bytes = Vec::new();
+    (&told).read_to_end(&mut bytes)?;
+    ensure!(child.wait()? == Exit::Code(0), "the receiver failed");
+    Ok(decoded(&bytes))
+}
+
+/// Writes the number and value of every pending signal.
+pub fn report(signals: &[c_int], to: &mut impl Write) -> Result<()> {
+    while let Some(Taken { signal, number, .. }) = take(signals, Duration::ZERO)? {
+        to.write_all(&[signal as usize, number].map(usize::to_ne_bytes).concat())?;
+    }
+    Ok(())
+}
+
+/// Signals with their numbers.
+pub fn decoded(bytes: &[u8]) -> Vec<(c_int, usize)> {
+    const WORD: usize = size_of::<usize>();
+    let number = |bytes: &[u8]| usize::from_ne_bytes(bytes.try_into().unwrap_or_default());
+    bytes.chunks_exact(2 * WORD).map(|pair| (number(&pair[..WORD]) as c_int, number(&pair[WORD..]))).collect()
+}
+
+/// By libc: nix has no names for real-time signals.
+pub fn kill(to: Pid, signal: c_int) -> io::Result<()> {
+    // SAFETY: it takes two numbers.
+    Ok(Errno::result(unsafe { libc::kill(to.as_raw(), signal) }).map(drop)?)
+}
+
+fn judge(stage: &mut Stage, kinds: &[Kind], taken: &[(c_int, usize)]) {
+    let counts = |kinds: &[Kind]| kinds.iter().map(|kind| kind.values.len()).collect::<Vec<_>>();
+    let (standard, queued) = kinds.split_at(2);
+    let says = format!("Of {COUNT} standard signals of one number, one arrives: those that wait merge");
+    stage.fact(says, counts(standard) == [1, 1], format!("{:?}", counts(standard)));
+    let says = "The one that arrives has the first one's value; the other values are lost, and no sender was told";
+    stage.fact(says, kinds[1].values == [1], format!("{:?}", kinds[1].values));
+    let says = format!("Of {COUNT} real-time signals, {COUNT} arrive");
+    stage.fact(says, counts(queued) == [COUNT, COUNT], format!("{:?}", counts(queued)));
+    let in_order = kinds[3].values.iter().copied().eq(1..=COUNT);
+    let got = if in_order { "1, 2, 3 and so on" } else { "another order" };
+    stage.fact("They come in the order in which they were sent, each with its value", in_order, got);
+    let by_number = taken.is_sorted_by_key(|(signal, _)| *signal);
+    let got = if by_number { "the last sent came first" } else { "another order" };
+    stage.fact("Of different numbers the lowest comes first, though it was sent last", by_number, got);
+}
+
+fn table(kinds: &[Kind]) -> Table {
+    let column = |name: &str, role| Column { name: name.to_owned(), unit: String::new(), role };
+    let word = |says: &str, mood| Cell::Word { says: says.to_owned(), mood };
+    let row = |kind: &Kind| {
+        let intact = kind.values.iter().copied().eq(1..=COUNT);
+        let values = match (kind.carries, intact) {
+            (false, _) => word("carries none", Mood::Neutral),
+            (true, true) => word("all, in order", Mood::Good),
+            (true, false) => word(&format!("{:?} alone", kind.values), Mood::Bad),
+        };
+        let count = |count: usize| Cell::Number(count as f64);
+        vec![Cell::Text(kind.name.to_owned()), count(COUNT), count(kind.values.len()), values]
+    };
+    Table {
+        title: "Sent to a process that has them blocked".to_owned(),
+        columns: vec![
+            column("signal", Role::Label),
+            column("sent", Role::Value),
+            column("arrived", Role::Value),
+            column("values", Role::Value),
+        ],
+        rows: kinds.iter().map(row).collect(),
+    }
+}
