@@ -6,13 +6,16 @@ mod backpressure;
 mod boundaries;
 mod link;
 mod message_queue;
+mod nap;
 mod pass_fd;
+mod peer_death;
 mod round_trip;
 mod signals;
 
 const DEMOS: &[shared::Demo] = &[
     round_trip::DEMO,
     pass_fd::DEMO,
+    peer_death::DEMO,
     boundaries::DEMO,
     backpressure::DEMO,
     message_queue::DEMO,
