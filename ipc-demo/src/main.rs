@@ -4,6 +4,7 @@
 mod asleep;
 mod backpressure;
 mod boundaries;
+mod copies;
 mod link;
 mod message_queue;
 mod nap;
@@ -11,10 +12,13 @@ mod pass_fd;
 mod peer_death;
 mod round_trip;
 mod signals;
+mod typed;
 
 const DEMOS: &[shared::Demo] = &[
     round_trip::DEMO,
+    copies::DEMO,
     pass_fd::DEMO,
+    typed::DEMO,
     peer_death::DEMO,
     boundaries::DEMO,
     backpressure::DEMO,

@@ -1,0 +1,53 @@
+//! What does each way take by size: a table, and whether it grows?
+
+use shared::measure::Measured;
+use shared::number::chosen_with_unit;
+use shared::{Cell, Column, Placement, Role, Stage, Table};
+
+use super::ways::{WAYS, Way};
+
+/// One size below the other, one way beside the other.
+pub fn table(measured: &Measured, sizes: &[usize], placement: Placement) -> Table {
+    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
+    let heads = WAYS.map(|way| column(way.name(), "ns", Role::Value));
+    let median = |bytes: usize, way: Way| match measured.figures(&way.label(bytes), placement) {
+        Some(figures) => Cell::Number(figures.median().value),
+        None => Cell::Nothing,
+    };
+    let row = |&bytes: &usize| {
+        let size = Cell::Number(bytes as f64);
+        [size].into_iter().chain(WAYS.into_iter().map(|way| median(bytes, way))).collect()
+    };
+    Table {
+        title: "Medians, by size".to_owned(),
+        columns: [column("size", "bytes", Role::X)].into_iter().chain(heads).collect(),
+        rows: sizes.iter().map(row).collect(),
+    }
+}
+
+/// Tells how each way grows from the smallest to the largest size, and which of two ways is faster at each.
+pub fn tell(stage: &mut Stage, measured: &Measured, sizes: &[usize], placement: Placement) {
+    let (Some(&small), Some(&large)) = (sizes.first(), sizes.last()) else { return };
+    let named = |bytes: usize| chosen_with_unit("bytes", bytes as f64);
+    for way in WAYS {
+        let figures = |bytes: usize| measured.figures(&way.label(bytes), placement);
+        if let Some((large_one, small_one)) = figures(large).zip(figures(small)) {
+            let says = format!("{} {} against {}", named(large), way.name(), named(small));
+            stage.trend(says, &large_one.against(small_one));
+        }
+    }
+    for &bytes in sizes {
+        if let Some(ratio) = measured.ratio(&Way::Mapped.label(bytes), &Way::Copied.label(bytes), placement) {
+            stage.trend(format!("{} {} against {}", named(bytes), Way::Mapped.name(), Way::Copied.name()), &ratio);
+        }
+    }
+}
+
+/// The smallest size from which on mapping is clearly faster than copying, at every larger one too.
+pub fn mapping_pays_from(measured: &Measured, sizes: &[usize], placement: Placement) -> Option<usize> {
+    let pays = |bytes: &&usize| {
+        let ratio = measured.ratio(&Way::Mapped.label(**bytes), &Way::Copied.label(**bytes), placement);
+        ratio.is_some_and(|ratio| ratio.clear && ratio.ratio < 1.0)
+    };
+    sizes.iter().rev().take_while(pays).last().copied()
+}
