@@ -16,7 +16,6 @@ const TOPICS: [&str; 5] = ["threads-demo", "process-demo", "ipc-demo", "sync-dem
 const DUE: &[Claim] = &[
     Claim::ThreadsNeedNoMemory,
     Claim::IpcIsComplex,
-    Claim::NoDirectSharing,
     Claim::ThreadsCommunicateEasier,
     Claim::ProcessesNeedComplexSync,
     Claim::ComplexPatternsEasier,
