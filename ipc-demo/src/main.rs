@@ -7,7 +7,6 @@ mod boundaries;
 mod copies;
 mod link;
 mod message_queue;
-mod nap;
 mod pass_fd;
 mod peer_death;
 mod round_trip;

@@ -8,7 +8,7 @@ mod receiver;
 
 use anyhow::Result;
 use shared::number::chosen_with_unit;
-use shared::{Cell, Claim, Column, Demo, Extras, Mood, Role, Snippet, Stage, Table, Verdict};
+use shared::{Cell, Claim, Column, Demo, Extras, Mood, Snippet, Stage, Table, Verdict};
 
 use attempts::ATTEMPTS;
 use giver::Seen;
@@ -56,7 +56,6 @@ fn run(stage: &mut Stage) -> Result<()> {
 
 /// Each attempt's outcome, by what the memory is sealed against.
 fn table(seen: &Seen) -> Table {
-    let column = |name: &str, role| Column { name: name.to_owned(), unit: String::new(), role };
     let cell = |outcome: &Option<String>| match outcome {
         Some(errno) => Cell::Word { says: errno.clone(), mood: Mood::Good },
         None => Cell::Word { says: "done".to_owned(), mood: Mood::Bad },
@@ -65,10 +64,10 @@ fn table(seen: &Seen) -> Table {
         let outcomes = Seals::ALL.map(|seals| cell(&seen.outcomes[seals as usize][index]));
         [Cell::Text(attempt.name.to_owned())].into_iter().chain(outcomes).collect()
     };
-    let heads = Seals::ALL.map(|seals| column(seals.name(), Role::Value));
+    let heads = Seals::ALL.map(|seals| Column::value(seals.name(), ""));
     Table {
         title: "What the receiver can do to memory that it was handed".to_owned(),
-        columns: [column("attempt", Role::Label)].into_iter().chain(heads).collect(),
+        columns: [Column::label("attempt")].into_iter().chain(heads).collect(),
         rows: ATTEMPTS.iter().enumerate().map(row).collect(),
     }
 }

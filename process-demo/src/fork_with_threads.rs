@@ -8,7 +8,7 @@ mod watch;
 use std::ffi::OsString;
 
 use anyhow::Result;
-use shared::{Cell, Column, Demo, Extras, Mood, ProgramRole, Role, Snippet, Stage, Table};
+use shared::{Cell, Column, Demo, Extras, Mood, ProgramRole, Snippet, Stage, Table};
 
 use victim::{Tally, perform};
 
@@ -91,7 +91,6 @@ fn tell_facts(stage: &mut Stage, [held, free, stdout, pool, command]: [Tally; 5]
 }
 
 fn table(scenes: &[(&str, &str, Tally)]) -> Table {
-    let column = |name: &str, role| Column { name: name.to_owned(), unit: String::new(), role };
     let row = |(child, other, tally): &(&str, &str, Tally)| {
         let count = |count: u32, mood| Cell::Word { says: format!("{count} of {}", tally.tried), mood };
         let asleep = count(tally.asleep, if tally.asleep > 0 { Mood::Bad } else { Mood::Neutral });
@@ -101,10 +100,10 @@ fn table(scenes: &[(&str, &str, Tally)]) -> Table {
     Table {
         title: "What becomes of a child that is forked beside another thread".to_owned(),
         columns: vec![
-            column("the child", Role::Label),
-            column("the other thread", Role::Label),
-            column("sleeps for ever", Role::Value),
-            column("is done", Role::Value),
+            Column::label("the child"),
+            Column::label("the other thread"),
+            Column::value("sleeps for ever", ""),
+            Column::value("is done", ""),
         ],
         rows: scenes.iter().map(row).collect(),
     }

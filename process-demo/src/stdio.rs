@@ -4,7 +4,7 @@ mod endings;
 mod writers;
 
 use anyhow::Result;
-use shared::{Cell, Column, Demo, Extras, Mood, Role, Snippet, Stage, Table, refused};
+use shared::{Cell, Column, Demo, Extras, Mood, Snippet, Stage, Table, refused};
 
 use endings::{Ending, Output, count};
 use writers::Writer;
@@ -72,7 +72,6 @@ fn all(output: Output) -> Result<Counts> {
 }
 
 fn table(title: &str, counts: &Counts, writers: &[Writer]) -> Table {
-    let column = |name: &str, role| Column { name: name.to_owned(), unit: String::new(), role };
     let cell = |count: &usize| match count {
         1 => Cell::Word { says: "once".to_owned(), mood: Mood::Good },
         2 => Cell::Word { says: "twice".to_owned(), mood: Mood::Bad },
@@ -83,9 +82,9 @@ fn table(title: &str, counts: &Counts, writers: &[Writer]) -> Table {
     };
     Table {
         title: title.to_owned(),
-        columns: [column("printed by", Role::Label)]
+        columns: [Column::label("printed by")]
             .into_iter()
-            .chain(Ending::ALL.map(|ending| column(ending.name(), Role::Value)))
+            .chain(Ending::ALL.map(|ending| Column::value(ending.name(), "")))
             .collect(),
         rows: writers.iter().map(row).collect(),
     }

@@ -17,6 +17,18 @@ pub struct Ratio {
     pub clear: bool,
 }
 
+impl Ratio {
+    /// Clearly longer than the other.
+    pub fn is_slower(&self) -> bool {
+        self.clear && self.ratio > 1.0
+    }
+
+    /// Clearly shorter than the other.
+    pub fn is_faster(&self) -> bool {
+        self.clear && self.ratio < 1.0
+    }
+}
+
 /// Differences smaller than this are no result: two builds of one program differ by as much.
 const MARGIN: f64 = 0.02;
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use ipc_demo::shared_region::SharedRegion;
-use shared::{Cell, Claim, Column, Demo, Extras, Role, Snippet, Stage, Table, Verdict, refused};
+use shared::{Cell, Claim, Column, Demo, Extras, Snippet, Stage, Table, Verdict, refused};
 use sync_demo::posix_semaphore::PosixSemaphore;
 use sync_demo::semaphore::Semaphore;
 
@@ -56,9 +56,6 @@ fn between_processes(stage: &mut Stage, permits: u32) -> Result<Seen> {
 }
 
 fn table(seen: &[Seen]) -> Table {
-    let names = ["between", "semaphore", "permits", "inside at most", "entries"];
-    let roles = [Role::Label, Role::Label, Role::X, Role::Value, Role::Value];
-    let column = |(name, role): (&str, Role)| Column { name: name.to_owned(), unit: String::new(), role };
     let row = |seen: &Seen| {
         let words = [seen.workers.to_string(), seen.gate.to_owned()].map(Cell::Text);
         let numbers = [seen.admits.into(), seen.most.into(), seen.entries as f64].map(Cell::Number);
@@ -66,7 +63,13 @@ fn table(seen: &[Seen]) -> Table {
     };
     Table {
         title: "How many were inside at once".to_owned(),
-        columns: names.into_iter().zip(roles).map(column).collect(),
+        columns: vec![
+            Column::label("between"),
+            Column::label("semaphore"),
+            Column::x("permits", ""),
+            Column::value("inside at most", ""),
+            Column::value("entries", ""),
+        ],
         rows: seen.iter().map(row).collect(),
     }
 }

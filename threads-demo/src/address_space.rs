@@ -6,7 +6,7 @@ mod memory;
 mod stacks;
 
 use anyhow::Result;
-use shared::{Cell, Claim, Column, Demo, Extras, Role, Snippet, Stage, Verdict};
+use shared::{Cell, Claim, Column, Demo, Extras, Snippet, Stage, Verdict};
 
 pub const DEMO: Demo = Demo {
     name: "address-space",
@@ -48,9 +48,8 @@ fn shared_by_count(shared: usize, tried: usize) -> Verdict {
 }
 
 fn columns(names: &[&str]) -> Vec<Column> {
-    let role = |index| if index == 0 { Role::Label } else { Role::Value };
     let column =
-        |(index, name): (usize, &&str)| Column { name: (*name).to_owned(), unit: String::new(), role: role(index) };
+        |(index, name): (usize, &&str)| if index == 0 { Column::label(*name) } else { Column::value(*name, "") };
     names.iter().enumerate().map(column).collect()
 }
 

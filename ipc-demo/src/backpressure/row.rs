@@ -1,7 +1,7 @@
 //! One row: what was taken, what the writer saw then, and what arrived.
 
 use shared::number::{chosen_with_unit, with_unit};
-use shared::{Cell, Column, Mood, Role, Table};
+use shared::{Cell, Column, Mood, Table};
 
 #[derive(Clone)]
 pub struct Row {
@@ -31,15 +31,14 @@ pub enum Then {
 }
 
 pub fn table(rows: &[Row]) -> Table {
-    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
     Table {
         title: String::new(),
         columns: vec![
-            column("by", "", Role::Label),
-            column("messages", "", Role::Value),
-            column("bytes", "", Role::Value),
-            column("then the writer", "", Role::Value),
-            column("arrived", "", Role::Value),
+            Column::label("by"),
+            Column::value("messages", ""),
+            Column::value("bytes", ""),
+            Column::value("then the writer", ""),
+            Column::value("arrived", ""),
         ],
         rows: rows.iter().map(cells).collect(),
     }

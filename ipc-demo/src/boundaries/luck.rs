@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 use process_demo::child::{Exit, fork};
-use shared::{Cell, Column, Role, Stage, Table};
+use shared::{Cell, Column, Stage, Table};
 
 use super::torn::runs;
 
@@ -30,14 +30,13 @@ pub fn show(stage: &mut Stage) -> Result<(usize, usize)> {
         let numbers = [bytes as f64, all as f64, torn as f64, share];
         rows.push(numbers.map(Cell::Number).to_vec());
     }
-    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
     stage.table(Table {
         title: format!("{} writers, one pipe, one reader", WRITERS.len()),
         columns: vec![
-            column("record, bytes", "", Role::X),
-            column("records", "", Role::Value),
-            column("torn", "", Role::Value),
-            column("share", "%", Role::Value),
+            Column::x("record, bytes", ""),
+            Column::value("records", ""),
+            Column::value("torn", ""),
+            Column::value("share", "%"),
         ],
         rows,
     });

@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::poll::PollFlags;
 use process_demo::child::{Exit, fork};
-use shared::{Cell, Column, Mood, Role, Stage, Table, refused};
+use shared::{Cell, Column, Mood, Stage, Table, refused};
 
 use crate::link::{Link, Names, QUEUE_MESSAGE_BYTES, Way};
 
@@ -106,7 +106,6 @@ fn row(way: Way, large: &Received, small: &Received, kept: bool) -> Vec<Cell> {
 }
 
 fn table(rows: Vec<Vec<Cell>>) -> Table {
-    let column = |name: &str, role| Column { name: name.to_owned(), unit: String::new(), role };
     let columns = 5;
     let fill = |mut row: Vec<Cell>| {
         row.resize(columns, Cell::Nothing);
@@ -115,11 +114,11 @@ fn table(rows: Vec<Vec<Cell>>) -> Table {
     Table {
         title: "Messages of 3, 5, 0 and 4 bytes".to_owned(),
         columns: vec![
-            column("by", Role::Label),
-            column("reads of", Role::Value),
-            column("boundaries", Role::Value),
-            column("the empty one", Role::Value),
-            column("5 into a buffer of 4", Role::Value),
+            Column::label("by"),
+            Column::value("reads of", ""),
+            Column::value("boundaries", ""),
+            Column::value("the empty one", ""),
+            Column::value("5 into a buffer of 4", ""),
         ],
         rows: rows.into_iter().map(fill).collect(),
     }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use process_demo::child::{Exit, fork};
-use shared::{Cell, Column, Mood, Role, Stage, Table, refused};
+use shared::{Cell, Column, Mood, Stage, Table, refused};
 
 use crate::link::{End, Link, Names, Way};
 
@@ -95,14 +95,13 @@ fn read_to_the_end(from: &End, sent: &[u8]) -> Result<Vec<usize>> {
 }
 
 fn table(rows: Vec<Vec<Cell>>) -> Table {
-    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
     Table {
         title: "One message of 1 MiB".to_owned(),
         columns: vec![
-            column("by", "", Role::Label),
-            column("reads", "", Role::Value),
-            column("largest", "bytes", Role::Value),
-            column("so", "", Role::Value),
+            Column::label("by"),
+            Column::value("reads", ""),
+            Column::value("largest", "bytes"),
+            Column::value("so", ""),
         ],
         rows,
     }

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{SysconfVar, pipe2, sysconf};
 use process_demo::child::{Exit, fork};
-use shared::{Cell, Column, Mood, Role, Stage, Table};
+use shared::{Cell, Column, Mood, Stage, Table};
 
 use crate::asleep::wait_until_asleep;
 
@@ -88,13 +88,12 @@ pub fn runs(bytes: &[u8]) -> Vec<(u8, usize)> {
 }
 
 fn table(rows: Vec<Vec<Cell>>) -> Table {
-    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
     Table {
         title: "A was stopped while it waited for room; B wrote; A went on".to_owned(),
         columns: vec![
-            column("record, bytes", "", Role::X),
-            column("the reader got", "", Role::Value),
-            column("A's record", "", Role::Value),
+            Column::x("record, bytes", ""),
+            Column::value("the reader got", ""),
+            Column::value("A's record", ""),
         ],
         rows,
     }

@@ -2,14 +2,13 @@
 
 use shared::measure::Measured;
 use shared::number::chosen_with_unit;
-use shared::{Cell, Column, Placement, Role, Stage, Table};
+use shared::{Cell, Column, Placement, Stage, Table};
 
 use super::ways::{WAYS, Way};
 
 /// One size below the other, one way beside the other.
 pub fn table(measured: &Measured, sizes: &[usize], placement: Placement) -> Table {
-    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
-    let heads = WAYS.map(|way| column(way.name(), "ns", Role::Value));
+    let heads = WAYS.map(|way| Column::value(way.name(), "ns"));
     let median = |bytes: usize, way: Way| match measured.figures(&way.label(bytes), placement) {
         Some(figures) => Cell::Number(figures.median().value),
         None => Cell::Nothing,
@@ -20,7 +19,7 @@ pub fn table(measured: &Measured, sizes: &[usize], placement: Placement) -> Tabl
     };
     Table {
         title: "Medians, by size".to_owned(),
-        columns: [column("size", "bytes", Role::X)].into_iter().chain(heads).collect(),
+        columns: [Column::x("size", "bytes")].into_iter().chain(heads).collect(),
         rows: sizes.iter().map(row).collect(),
     }
 }
@@ -47,7 +46,7 @@ pub fn tell(stage: &mut Stage, measured: &Measured, sizes: &[usize], placement: 
 pub fn mapping_pays_from(measured: &Measured, sizes: &[usize], placement: Placement) -> Option<usize> {
     let pays = |bytes: &&usize| {
         let ratio = measured.ratio(&Way::Mapped.label(**bytes), &Way::Copied.label(**bytes), placement);
-        ratio.is_some_and(|ratio| ratio.clear && ratio.ratio < 1.0)
+        ratio.is_some_and(|ratio| ratio.is_faster())
     };
     sizes.iter().rev().take_while(pays).last().copied()
 }

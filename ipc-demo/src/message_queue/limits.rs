@@ -9,7 +9,7 @@ use ipc_demo::message_queue::MessageQueue;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use shared::number::{chosen_with_unit, count};
-use shared::{Cell, Column, Mood, Role, Stage, Table};
+use shared::{Cell, Column, Mood, Stage, Table};
 
 const PRIORITY: u32 = 32767; // MQ_PRIO_MAX on Linux is 32768, and below that is allowed.
 const MESSAGE_BYTES: usize = 64;
@@ -76,7 +76,6 @@ fn outcome(result: &io::Result<()>) -> String {
 }
 
 fn table(beyond: &[(&str, u64, String)]) -> Table {
-    let column = |name: &str, role| Column { name: name.to_owned(), unit: String::new(), role };
     let row = |(what, limit, outcome): &(&str, u64, String)| {
         let mood = if outcome == "allowed" { Mood::Neutral } else { Mood::Good };
         let word = Cell::Word { says: outcome.clone(), mood };
@@ -84,7 +83,7 @@ fn table(beyond: &[(&str, u64, String)]) -> Table {
     };
     Table {
         title: "The limits, and one beyond".to_owned(),
-        columns: vec![column("of", Role::Label), column("limit", Role::Value), column("one more", Role::Value)],
+        columns: vec![Column::label("of"), Column::value("limit", ""), Column::value("one more", "")],
         rows: beyond.iter().map(row).collect(),
     }
 }

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{SigEvent, SigevNotify, Signal};
 use process_demo::child::{Exit, fork};
-use shared::{Cell, Column, Mood, Role, Stage, Table};
+use shared::{Cell, Column, Mood, Stage, Table};
 
 const SIGNAL: Signal = Signal::SIGUSR1;
 const MARK: usize = 7; // What the notice carries, to be known by.
@@ -76,14 +76,13 @@ fn told_of_a_message(queue: &MessageQueue) -> Result<bool> {
 }
 
 fn table(situations: &[(&str, bool, bool)]) -> Table {
-    let column = |name: &str, role| Column { name: name.to_owned(), unit: String::new(), role };
     let row = |&(situation, told, _): &(&str, bool, bool)| {
         let (says, mood) = if told { ("a signal", Mood::Good) } else { ("none", Mood::Neutral) };
         vec![Cell::Text(situation.to_owned()), Cell::Word { says: says.to_owned(), mood }]
     };
     Table {
         title: "A message comes".to_owned(),
-        columns: vec![column("when", Role::Label), column("notice", Role::Value)],
+        columns: vec![Column::label("when"), Column::value("notice", "")],
         rows: situations.iter().map(row).collect(),
     }
 }

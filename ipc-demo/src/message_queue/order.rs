@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use ipc_demo::message_queue::{Message, MessageQueue};
 use process_demo::child::{Exit, fork};
-use shared::{Cell, Column, Role, Stage, Table};
+use shared::{Cell, Column, Stage, Table};
 
 const SENT: [(u32, &str); 5] = [(1, "a"), (5, "b"), (0, "c"), (5, "d"), (1, "e")];
 
@@ -33,14 +33,13 @@ pub fn show(stage: &mut Stage, name: &str) -> Result<(String, String)> {
             [Cell::Text(String::from_utf8_lossy(&message.bytes).into_owned()), Cell::Number(message.priority.into())];
         first.into_iter().chain(then).collect()
     };
-    let column = |name: &str, role| Column { name: name.to_owned(), unit: String::new(), role };
     stage.table(Table {
         title: "Five messages".to_owned(),
         columns: vec![
-            column("sent", Role::Label),
-            column("priority", Role::Value),
-            column("came", Role::Value),
-            column("with", Role::Value),
+            Column::label("sent"),
+            Column::value("priority", ""),
+            Column::value("came", ""),
+            Column::value("with", ""),
         ],
         rows: SENT.iter().zip(&received).map(row).collect(),
     });

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use shared::number::count;
-use shared::{Cell, Column, Mood, Role, Table, refused};
+use shared::{Cell, Column, Mood, Table, refused};
 
 use super::scene::{Dies, OnSigpipe, Sight, play};
 use super::watch::Answer;
@@ -82,15 +82,14 @@ pub fn is_silent_to_its_writer(rows: &[Row], name: &str) -> bool {
 }
 
 pub fn table(rows: &[Row]) -> Table {
-    let column = |name: &str, role| Column { name: name.to_owned(), unit: String::new(), role };
     Table {
         title: "One side is killed in the middle of a message".to_owned(),
         columns: vec![
-            column("by", Role::Label),
-            column("the reader sees", Role::Value),
-            column("the writer sees", Role::Value),
-            column("lost unread", Role::Value),
-            column("left behind", Role::Value),
+            Column::label("by"),
+            Column::value("the reader sees", ""),
+            Column::value("the writer sees", ""),
+            Column::value("lost unread", ""),
+            Column::value("left behind", ""),
         ],
         rows: rows.iter().map(cells).collect(),
     }

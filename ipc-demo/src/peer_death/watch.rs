@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use process_demo::child::{Child, Exit};
 
 use super::board::{Board, Side};
-use crate::nap::{Nap, nap_of};
+use crate::asleep::{Nap, nap_of};
 
 /// What the survivor sees.
 #[derive(Clone, Debug, PartialEq, Eq)]

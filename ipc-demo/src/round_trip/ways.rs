@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use shared::Verdict::{Holds, Qualified, Refuted, Undecided};
-use shared::{Cell, Column, Mood, Role, Table, Verdict, refused};
+use shared::{Cell, Column, Mood, Table, Verdict, refused};
 
 /// One way, and whether the byte arrived; or why it could not be tried here.
 pub struct Way {
@@ -53,7 +53,6 @@ pub fn try_all(queue: &str, directory: &Path) -> Result<Vec<Way>> {
 }
 
 pub fn table(ways: &[Way]) -> Table {
-    let column = |name: &str, role| Column { name: name.to_owned(), unit: String::new(), role };
     let word = |says: &str, mood| Cell::Word { says: says.to_owned(), mood };
     let row = |way: &Way| {
         let named = word(if way.kind == Kind::Named { "yes" } else { "no" }, Mood::Neutral);
@@ -66,11 +65,7 @@ pub fn table(ways: &[Way]) -> Table {
     };
     Table {
         title: "A byte that a child chose, sent to its parent".to_owned(),
-        columns: vec![
-            column("by", Role::Label),
-            column("named by the claim", Role::Value),
-            column("arrived", Role::Value),
-        ],
+        columns: vec![Column::label("by"), Column::value("named by the claim", ""), Column::value("arrived", "")],
         rows: ways.iter().map(row).collect(),
     }
 }

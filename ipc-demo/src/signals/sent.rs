@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::libc::{self, c_int};
 use nix::unistd::Pid;
 use process_demo::child::{Exit, fork};
-use shared::{Cell, Column, Mood, Role, Stage, Table};
+use shared::{Cell, Column, Mood, Stage, Table};
 
 pub const COUNT: usize = 100;
 
@@ -105,7 +105,6 @@ fn judge(stage: &mut Stage, kinds: &[Kind], taken: &[(c_int, usize)]) {
 }
 
 fn table(kinds: &[Kind]) -> Table {
-    let column = |name: &str, role| Column { name: name.to_owned(), unit: String::new(), role };
     let word = |says: &str, mood| Cell::Word { says: says.to_owned(), mood };
     let row = |kind: &Kind| {
         let intact = kind.values.iter().copied().eq(1..=COUNT);
@@ -120,10 +119,10 @@ fn table(kinds: &[Kind]) -> Table {
     Table {
         title: "Sent to a process that has them blocked".to_owned(),
         columns: vec![
-            column("signal", Role::Label),
-            column("sent", Role::Value),
-            column("arrived", Role::Value),
-            column("values", Role::Value),
+            Column::label("signal"),
+            Column::value("sent", ""),
+            Column::value("arrived", ""),
+            Column::value("values", ""),
         ],
         rows: kinds.iter().map(row).collect(),
     }

@@ -8,9 +8,9 @@ use ipc_demo::shared_region::SharedRegion;
 use nix::sched::sched_yield;
 use nix::unistd::Pid;
 use process_demo::child::fork;
-use shared::{Cell, Column, Role, Stage, Table};
+use shared::{Cell, Column, Stage, Table};
 
-use crate::nap::{Nap, nap_of};
+use crate::asleep::{Nap, nap_of};
 
 /// How many messages of this size a sender got rid of while nobody received.
 pub struct Filled {
@@ -99,7 +99,6 @@ fn receive(from: &IpcBytesReceiver, bytes: usize, count: u64) -> Result<()> {
 }
 
 fn table(filled: &[Filled]) -> Table {
-    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
     let row = |filled: &Filled| {
         let Filled { bytes, sent, asleep_in, .. } = filled;
         let call = asleep_in.as_deref().unwrap_or("never");
@@ -107,11 +106,7 @@ fn table(filled: &[Filled]) -> Table {
     };
     Table {
         title: "Messages that send() took while nobody received".to_owned(),
-        columns: vec![
-            column("size", "bytes", Role::X),
-            column("taken", "", Role::Value),
-            column("then asleep in", "", Role::Value),
-        ],
+        columns: vec![Column::x("size", "bytes"), Column::value("taken", ""), Column::value("then asleep in", "")],
         rows: filled.iter().map(row).collect(),
     }
 }

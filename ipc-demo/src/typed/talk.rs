@@ -6,7 +6,7 @@ use ipc_channel::ipc::{
     IpcOneShotServer, IpcReceiver, IpcReceiverSet, IpcSelectionResult, IpcSender, IpcSharedMemory, channel,
 };
 use shared::number::count;
-use shared::{Cell, Column, Role, Stage, Table};
+use shared::{Cell, Column, Stage, Table};
 
 use super::message::{Hello, Order, Value};
 use super::peer::{Peer, descriptors};
@@ -150,13 +150,12 @@ impl Costs {
     }
 
     fn table(self) -> Table {
-        let column = |name: &str, role| Column { name: name.to_owned(), unit: String::new(), role };
         let row = |(step, now, change): (String, u64, i64)| {
             vec![Cell::Text(step), Cell::Number(now as f64), Cell::Text(format!("{change:+}"))]
         };
         Table {
             title: "Descriptors that this side has open".to_owned(),
-            columns: vec![column("after", Role::Label), column("open", Role::Value), column("change", Role::Value)],
+            columns: vec![Column::label("after"), Column::value("open", ""), Column::value("change", "")],
             rows: self.rows.into_iter().map(row).collect(),
         }
     }

@@ -5,7 +5,7 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use anyhow::{Context, Result};
 use process_demo::child;
 use process_demo::foreign_memory;
-use shared::{Cell, Column, Role, Stage, Table};
+use shared::{Cell, Column, Stage, Table};
 
 use super::sight::{Pages, Sight};
 
@@ -92,7 +92,6 @@ fn live(pages: &Pages, to_parent: &mut PipeWriter, from_parent: &mut PipeReader)
 }
 
 fn table(moments: &[(&str, Sight, Option<Sight>)]) -> Table {
-    let column = |name: &str, role| Column { name: name.to_owned(), unit: String::new(), role };
     let number = |seen: Option<u64>| seen.map_or(Cell::Nothing, |value| Cell::Number(value as f64));
     let row = |page: &str, moment: &str, at: u64, ours: u64, theirs: Option<u64>| {
         let [page, moment, at] = [page.to_owned(), moment.to_owned(), format!("{at:#x}")].map(Cell::Text);
@@ -107,11 +106,11 @@ fn table(moments: &[(&str, Sight, Option<Sight>)]) -> Table {
     Table {
         title: "What stands at one address in two processes".to_owned(),
         columns: vec![
-            column("page", Role::Label),
-            column("moment", Role::Label),
-            column("address in both", Role::Label),
-            column("parent", Role::Value),
-            column("child", Role::Value),
+            Column::label("page"),
+            Column::label("moment"),
+            Column::label("address in both"),
+            Column::value("parent", ""),
+            Column::value("child", ""),
         ],
         rows: copied.chain(shared).collect(),
     }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
-use shared::{Cell, Column, Mood, Role, Stage, Table};
+use shared::{Cell, Column, Mood, Stage, Table};
 
 use super::observe::{OBSERVED, Seen, Way, observe};
 
@@ -113,8 +113,7 @@ fn changed(from: &Row, to: &Row) -> Vec<&'static str> {
 }
 
 fn table<'r>(title: &str, rows: impl Iterator<Item = &'r Row>) -> Table {
-    let column = |name: &str, role| Column { name: name.to_owned(), unit: String::new(), role };
-    let columns = [column("made by", Role::Label)].into_iter().chain(OBSERVED.map(|name| column(name, Role::Value)));
+    let columns = [Column::label("made by")].into_iter().chain(OBSERVED.map(|name| Column::value(name, "")));
     let cells = |row: &Row| {
         let cell = |index| match row.seen {
             Ok(seen) => Cell::Word { says: word(index, seen[index]).to_owned(), mood: mood(seen[index]) },

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use nix::unistd::getpid;
 use process_demo::memory_of;
 use shared::number::{chosen_with_unit, count};
-use shared::{Cell, Column, Role, Stage, Table};
+use shared::{Cell, Column, Stage, Table};
 
 use super::block::{Block, page_bytes};
 use super::subject::{faults, fork_and_ask, is_about, is_near};
@@ -96,7 +96,6 @@ fn look(block: &mut Block, percent: usize) -> Result<Sight> {
 }
 
 fn table(sights: &[Sight]) -> Table {
-    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
     let row = |sight: &Sight| {
         let own_bytes = sight.own_pages * page_bytes() as u64;
         let bytes = [sight.pss_bytes, own_bytes, sight.family_bytes];
@@ -106,11 +105,11 @@ fn table(sights: &[Sight]) -> Table {
     Table {
         title: "A child and the memory that its maker filled".to_owned(),
         columns: vec![
-            column("written", "%", Role::X),
-            column("page faults", "", Role::Value),
-            column("its PSS", "bytes", Role::Value),
-            column("its own pages", "bytes", Role::Value),
-            column("PSS of both", "bytes", Role::Value),
+            Column::x("written", "%"),
+            Column::value("page faults", ""),
+            Column::value("its PSS", "bytes"),
+            Column::value("its own pages", "bytes"),
+            Column::value("PSS of both", "bytes"),
         ],
         rows: sights.iter().map(row).collect(),
     }

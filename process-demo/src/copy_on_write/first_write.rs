@@ -3,8 +3,8 @@
 use anyhow::{Result, ensure};
 use shared::measure::SystemClock;
 use shared::number::with_unit;
-use shared::stats::{Median, median, ratio};
-use shared::{Cell, Column, Role, Stage, Table};
+use shared::stats::{median, ratio};
+use shared::{Cell, Column, Stage, Table};
 
 use super::block::Block;
 use super::subject::{faults, fork_and_ask};
@@ -72,23 +72,14 @@ fn take(block: &mut Block, clock: SystemClock, round: u32) -> Result<Round> {
 }
 
 fn table(rounds: &[Round]) -> Table {
-    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
     let row = |(way, label): (usize, &str)| {
         let times: Vec<f64> = rounds.iter().map(|round| round[way].0).collect();
         let faults: Vec<f64> = rounds.iter().map(|round| round[way].1).collect();
-        let time = match median(&times) {
-            Median { value, low: Some(low), high: Some(high) } => Cell::Interval { value, low, high },
-            Median { value, .. } => Cell::Number(value),
-        };
-        vec![Cell::Text(label.to_owned()), time, Cell::Number(median(&faults).value)]
+        vec![Cell::Text(label.to_owned()), Cell::from(median(&times)), Cell::Number(median(&faults).value)]
     };
     Table {
         title: format!("What it costs a child for each page (median of {} children, all pages each)", rounds.len()),
-        columns: vec![
-            column("", "", Role::Label),
-            column("time", "ns", Role::Value),
-            column("page faults", "", Role::Value),
-        ],
+        columns: vec![Column::label(""), Column::value("time", "ns"), Column::value("page faults", "")],
         rows: WAYS.into_iter().enumerate().map(row).collect(),
     }
 }

@@ -12,7 +12,7 @@ use process_demo::snapshot;
 use shared::measure::SystemClock;
 use shared::number::{chosen_with_unit, count, with_unit};
 use shared::stats::median;
-use shared::{Cell, Column, Role, Stage, Table, refused};
+use shared::{Cell, Column, Stage, Table, refused};
 
 use super::accounts::{Accounts, Digest, digest_of_bytes};
 use super::block::Block;
@@ -208,16 +208,15 @@ fn middle(rounds: &[Round], of: fn(&Round) -> f64) -> f64 {
 }
 
 fn table(rounds: &[Round], held: &str) -> Table {
-    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
     let seen = |of| Cell::Number(middle(rounds, of));
     let row = |way: &str, cells: [Cell; 3]| [Cell::Text(way.to_owned())].into_iter().chain(cells).collect();
     Table {
         title: format!("Ways to save {held} (median of {})", rounds.len()),
         columns: vec![
-            column("", "", Role::Label),
-            column("its owner stops", "ns", Role::Value),
-            column("extra memory", "bytes", Role::Value),
-            column("a transfer meanwhile", "ns", Role::Value),
+            Column::label(""),
+            Column::value("its owner stops", "ns"),
+            Column::value("extra memory", "bytes"),
+            Column::value("a transfer meanwhile", "ns"),
         ],
         rows: vec![
             row("not at all", [Cell::Nothing, Cell::Nothing, seen(|round| round.transfer_ns[0])]),

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use nix::sys::resource::{Resource, getrlimit};
-use shared::{Cell, Column, Mood, Role, Stage, Table, refused};
+use shared::{Cell, Column, Mood, Stage, Table, refused};
 
 use super::failure::Failure;
 use super::scene::{Core, End, Scene, in_a_process, in_a_thread, in_catch_unwind};
@@ -50,10 +50,10 @@ impl Survey {
         Table {
             title: "How many siblings go on after a failure, and does catch_unwind catch it".to_owned(),
             columns: vec![
-                column("failure", Role::Label),
-                column("sibling threads", Role::Value),
-                column("sibling processes", Role::Value),
-                column("catch_unwind", Role::Value),
+                Column::label("failure"),
+                Column::value("sibling threads", ""),
+                Column::value("sibling processes", ""),
+                Column::value("catch_unwind", ""),
             ],
             rows: self.rows.iter().map(row).collect(),
         }
@@ -71,10 +71,10 @@ impl Survey {
         Table {
             title: "How the victim ended".to_owned(),
             columns: vec![
-                column("failure", Role::Label),
-                column("beside threads", Role::Value),
-                column("beside processes", Role::Value),
-                column("inside catch_unwind", Role::Value),
+                Column::label("failure"),
+                Column::value("beside threads", ""),
+                Column::value("beside processes", ""),
+                Column::value("inside catch_unwind", ""),
             ],
             rows: self.rows.iter().map(row).collect(),
         }
@@ -173,8 +173,4 @@ impl Tried<End> {
         };
         self.cell(|| Cell::Word { says: says.to_owned(), mood })
     }
-}
-
-fn column(name: &str, role: Role) -> Column {
-    Column { name: name.to_owned(), unit: String::new(), role }
 }

@@ -1,7 +1,7 @@
 //! How often does it happen by itself, when the lock is held only now and then?
 
 use anyhow::{Context, Result};
-use shared::{Cell, Column, Role, Stage, Table};
+use shared::{Cell, Column, Stage, Table};
 
 use super::scenes;
 use super::victim::{Tally, perform};
@@ -39,7 +39,6 @@ pub fn show(stage: &mut Stage) -> Result<Luck> {
 }
 
 fn table(tries: &[Luck]) -> Table {
-    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
     let row = |luck: &Luck| {
         let Luck { held_percent, tally } = luck;
         let rate = 100.0 * f64::from(tally.asleep) / f64::from(tally.tried);
@@ -49,10 +48,10 @@ fn table(tries: &[Luck]) -> Table {
     Table {
         title: "Forks at a moment of luck".to_owned(),
         columns: vec![
-            column("lock is to be held", "%", Role::X),
-            column("forks", "", Role::Value),
-            column("asleep for ever", "", Role::Value),
-            column("rate", "%", Role::Value),
+            Column::x("lock is to be held", "%"),
+            Column::value("forks", ""),
+            Column::value("asleep for ever", ""),
+            Column::value("rate", "%"),
         ],
         rows: tries.iter().map(row).collect(),
     }

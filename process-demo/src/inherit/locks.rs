@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use process_demo::child::{self, Exit};
-use shared::{Cell, Column, Mood, Role, Stage, Table};
+use shared::{Cell, Column, Mood, Stage, Table};
 
 use super::files::{borrowed, survivor, unnamed};
 use super::thing::{How, InTurn, Places, Site, Thing};
@@ -140,7 +140,6 @@ pub fn show_closing(stage: &mut Stage) -> Result<()> {
     let directory = stage.directory().to_owned();
     let kept = |kind| ACTS.map(|act| in_a_process(&directory, kind, act));
     let rows = ROWS.map(|(name, kind)| (name, kept(kind)));
-    let column = |name: &str, role| Column { name: name.to_owned(), unit: String::new(), role };
     let cell = |kept: &Result<bool>| match kept {
         Ok(true) => Cell::Word { says: "held".to_owned(), mood: Mood::Good },
         Ok(false) => Cell::Word { says: "lost".to_owned(), mood: Mood::Bad },
@@ -152,9 +151,9 @@ pub fn show_closing(stage: &mut Stage) -> Result<()> {
     stage.table(Table {
         title: "Is the lock still held after".to_owned(),
         columns: vec![
-            column("locked by", Role::Label),
-            column("a thread of the holder opened and closed the file", Role::Value),
-            column("a forked process closed its copy", Role::Value),
+            Column::label("locked by"),
+            Column::value("a thread of the holder opened and closed the file", ""),
+            Column::value("a forked process closed its copy", ""),
         ],
         rows: rows.iter().map(row).collect(),
     });

@@ -1,7 +1,7 @@
 //! What did each way of making a task pass on: the table of all cells, and what may be asked of it.
 
 use anyhow::Result;
-use shared::{Cell, Column, Mood, Role, Stage, Table};
+use shared::{Cell, Column, Mood, Stage, Table};
 
 use super::course::observe;
 use super::create::Way;
@@ -34,8 +34,7 @@ impl Matrix {
         let known = &THINGS[..self.cells.len()];
         let begins = |thing: &Thing| TABLES.iter().find(|(_, first)| *first == thing.name);
         let from = known.iter().rposition(|thing| begins(thing).is_some()).unwrap_or(0);
-        let column = |name: &str, role| Column { name: name.to_owned(), unit: String::new(), role };
-        let columns = Way::ALL.map(|way| column(way.name(), Role::Value));
+        let columns = Way::ALL.map(|way| Column::value(way.name(), ""));
         let row = |(thing, cells): (&Thing, &[Result<&str, String>; 3])| {
             let cell = |cell: &Result<&str, String>| match cell {
                 Ok(word) => Cell::Word { says: (*word).to_owned(), mood: mood(word) },
@@ -45,7 +44,7 @@ impl Matrix {
         };
         Table {
             title: begins(&known[from]).map_or("", |(title, _)| title).to_owned(),
-            columns: [column("the maker's", Role::Label)].into_iter().chain(columns).collect(),
+            columns: [Column::label("the maker's")].into_iter().chain(columns).collect(),
             rows: known[from..].iter().zip(&self.cells[from..]).map(row).collect(),
         }
     }

@@ -12,7 +12,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::execv;
 use process_demo::child::{self, Exit};
 use process_demo::spawn::{self, WithParent};
-use shared::{Cell, Column, Mood, Role, Stage, Table};
+use shared::{Cell, Column, Mood, Stage, Table};
 
 use crate::exit_number::{done, number_of};
 
@@ -35,7 +35,6 @@ struct Found {
 
 pub fn show(stage: &mut Stage) -> Result<()> {
     let (bare, spawned) = (try_out(Start::Bare)?, try_out(Start::Spawn)?);
-    let column = |name: &str, role| Column { name: name.to_owned(), unit: String::new(), role };
     let cell = |reached| {
         let (says, mood) = if reached { ("reaches it", Mood::Bad) } else { ("does not", Mood::Good) };
         Cell::Word { says: says.to_owned(), mood }
@@ -45,11 +44,7 @@ pub fn show(stage: &mut Stage) -> Result<()> {
     };
     stage.table(Table {
         title: "What reaches a program though nobody meant it to".to_owned(),
-        columns: vec![
-            column("the maker's", Role::Label),
-            column("fork and exec", Role::Value),
-            column("spawn", Role::Value),
-        ],
+        columns: vec![Column::label("the maker's"), Column::value("fork and exec", ""), Column::value("spawn", "")],
         rows: vec![
             row("signal mask", |found| found.blocked),
             row("descriptor that is not close-on-exec", |found| found.stray),

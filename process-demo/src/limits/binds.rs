@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail, ensure};
 use nix::errno::Errno;
-use shared::{Cell, Column, Mood, Role, Stage, Table, measure, refused};
+use shared::{Cell, Column, Mood, Stage, Table, measure, refused};
 
 use super::crew::{Crew, Kind, Reply};
 use super::order::Order;
@@ -174,7 +174,6 @@ impl Bound {
 }
 
 fn table(rows: &[Row]) -> Table {
-    let column = |name: &str, role| Column { name: name.to_owned(), unit: String::new(), role };
     let siblings = |side: &Result<Bound, String>| match side {
         Ok(Bound { own: None, .. }) => Cell::Skipped { skipped: "it did not bind who set it".to_owned() },
         Ok(Bound { siblings, .. }) => {
@@ -194,10 +193,10 @@ fn table(rows: &[Row]) -> Table {
     Table {
         title: "One worker sets it for itself: whom does it bind".to_owned(),
         columns: vec![
-            column("what is set", Role::Label),
-            column("itself", Role::Value),
-            column("sibling threads", Role::Value),
-            column("sibling processes", Role::Value),
+            Column::label("what is set"),
+            Column::value("itself", ""),
+            Column::value("sibling threads", ""),
+            Column::value("sibling processes", ""),
         ],
         rows: rows.iter().map(row).collect(),
     }

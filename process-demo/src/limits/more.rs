@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::sys::resource::Resource;
 use process_demo::limits::{Limit, Lowered};
-use shared::{Cell, Column, Role, Stage, Table, measure, refused};
+use shared::{Cell, Column, Stage, Table, measure, refused};
 
 use super::crew::{Crew, Kind, Reply};
 use super::order::Order;
@@ -114,7 +114,6 @@ fn done(reply: Reply) -> Result<u64> {
 }
 
 fn table(rows: &[Row]) -> Table {
-    let column = |name: String, role| Column { name, unit: String::new(), role };
     let row = |row: &Row| {
         let name = Cell::Text(row.name.to_owned());
         match &row.got {
@@ -128,10 +127,10 @@ fn table(rows: &[Row]) -> Table {
     Table {
         title: "How much workers get, all together".to_owned(),
         columns: vec![
-            column("of".to_owned(), Role::Label),
-            column("one thread".to_owned(), Role::Value),
-            column(format!("{WORKERS} threads"), Role::Value),
-            column(format!("{WORKERS} processes"), Role::Value),
+            Column::label("of".to_owned()),
+            Column::value("one thread".to_owned(), ""),
+            Column::value(format!("{WORKERS} threads"), ""),
+            Column::value(format!("{WORKERS} processes"), ""),
         ],
         rows: rows.iter().map(row).collect(),
     }

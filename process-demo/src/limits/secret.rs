@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use nix::unistd::Uid;
-use shared::{Cell, Column, Mood, Role, Stage, Table, refused};
+use shared::{Cell, Column, Mood, Stage, Table, refused};
 
 use super::crew::{Crew, Kind, Reply};
 use super::order::Order;
@@ -132,10 +132,9 @@ fn table(outcomes: &[Outcome]) -> Table {
         Outcome::Wrong => Cell::Word { says: "reads something else".to_owned(), mood: Mood::Neutral },
         Outcome::Skipped(why) => Cell::Skipped { skipped: why.clone() },
     };
-    let column = |name: &str, role| Column { name: name.to_owned(), unit: String::new(), role };
     Table {
         title: "Who reads a sibling's secret".to_owned(),
-        columns: vec![column("sibling", Role::Label), column("the secret", Role::Value)],
+        columns: vec![Column::label("sibling"), Column::value("the secret", "")],
         rows: CASES
             .iter()
             .zip(outcomes)

@@ -5,7 +5,7 @@ use nix::unistd::getpid;
 use process_demo::memory_of::{self, Memory};
 use shared::number::count;
 use shared::stats::{Median, slope_by_round};
-use shared::{Cell, Column, Role, Stage, Table, refused};
+use shared::{Cell, Column, Stage, Table, refused};
 
 use super::crowd::{Crowd, Kind};
 use super::machine::Machine;
@@ -156,8 +156,7 @@ fn grow(kind: Kind, sizes: &[usize], asleep: &mut usize, all: &mut usize) -> Res
 }
 
 fn table(units: &Units) -> Table {
-    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
-    let head = Kind::ALL.map(|kind| column(kind.label(), "bytes", Role::Value));
+    let head = Kind::ALL.map(|kind| Column::value(kind.label(), "bytes"));
     let row = |figure: Figure| {
         let cells = units.0.iter().map(|(kind, seen)| match seen {
             Ok(_) => units.slope(*kind, figure).map_or(Cell::Nothing, |slope| cell(figure, slope)),
@@ -168,20 +167,15 @@ fn table(units: &Units) -> Table {
     };
     Table {
         title: "What one more idle one takes (the slope, and its 95 % interval)".to_owned(),
-        columns: [column("", "", Role::Label)].into_iter().chain(head).collect(),
+        columns: [Column::label("")].into_iter().chain(head).collect(),
         rows: Figure::ALL.map(row).into(),
     }
 }
 
 fn cell(figure: Figure, slope: Median) -> Cell {
-    match slope {
-        Median { value, low: Some(low), high: Some(high) } => {
-            if figure.is_shared_with_everybody() && high - low > value.abs() {
-                Cell::Word { says: "hidden by others".to_owned(), mood: shared::Mood::Neutral }
-            } else {
-                Cell::Interval { value, low, high }
-            }
-        }
-        Median { value, .. } => Cell::Number(value),
+    let width = slope.low.zip(slope.high).map_or(0.0, |(low, high)| high - low);
+    if figure.is_shared_with_everybody() && width > slope.value.abs() {
+        return Cell::Word { says: "hidden by others".to_owned(), mood: shared::Mood::Neutral };
     }
+    Cell::from(slope)
 }

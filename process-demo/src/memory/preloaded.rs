@@ -10,7 +10,7 @@ use process_demo::memory_of::{self, Memory};
 use process_demo::resident::Resident;
 use shared::number::{chosen_with_unit, count, three_digits, with_unit};
 use shared::stats::median;
-use shared::{Cell, Column, Role, Stage, Table, refused};
+use shared::{Cell, Column, Stage, Table, refused};
 
 use super::crowd::fork_one;
 use super::machine::Machine;
@@ -122,8 +122,7 @@ fn look(children: &[Child]) -> Result<Sight> {
 }
 
 fn table(courses: &[Course], held: &str) -> Table {
-    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
-    let bytes = |name| column(name, "bytes", Role::Value);
+    let bytes = |name| Column::value(name, "bytes");
     let row = |(index, moment): (usize, &str)| {
         let seen = |of: &dyn Fn(&Course) -> f64| Cell::Number(middle(courses, of));
         vec![
@@ -139,7 +138,7 @@ fn table(courses: &[Course], held: &str) -> Table {
             "{held} of a parent and {CHILDREN} children: the sum over the family (median of {})",
             courses.len()
         ),
-        columns: vec![column("", "", Role::Label), bytes("RSS"), bytes("PSS"), bytes("USS"), bytes("machine gained*")],
+        columns: vec![Column::label(""), bytes("RSS"), bytes("PSS"), bytes("USS"), bytes("machine gained*")],
         rows: MOMENTS.into_iter().enumerate().map(row).collect(),
     }
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use shared::measure::usable_cpus;
 use shared::number::{three_digits, with_unit};
 use shared::stats::{Median, Ratio, median};
-use shared::{Cell, Claim, Column, Placement, Role, Stage, Table, Verdict};
+use shared::{Cell, Claim, Column, Placement, Stage, Table, Verdict};
 
 use super::ways::{COPIED, DIVIDED, FORKED, ONE, PIPES, RAYON, THERE, THREADS, Times};
 
@@ -23,7 +23,7 @@ fn cpu_against_one(times: &Times, way: &str) -> Option<f64> {
 }
 
 fn is_faster(ratio: Option<Ratio>) -> bool {
-    ratio.is_some_and(|ratio| ratio.clear && ratio.ratio < 1.0)
+    ratio.is_some_and(|ratio| ratio.is_faster())
 }
 
 /// Not even a tenth of the time, by the lower end of the interval.
@@ -46,10 +46,9 @@ fn were_given_cpus(times: &Times) -> bool {
 
 /// Each way's speed-up by size, and its CPU time for the largest.
 pub fn speed_up(stage: &mut Stage, results: &[Times]) {
-    let column = |name: String, role| Column { name, unit: String::new(), role };
-    let mut columns = vec![column("way".to_owned(), Role::Label)];
-    columns.extend(results.iter().map(|times| column(with_unit("bytes", times.bytes as f64), Role::Value)));
-    columns.push(column("its CPU time".to_owned(), Role::Value));
+    let mut columns = vec![Column::label("way".to_owned())];
+    columns.extend(results.iter().map(|times| Column::value(with_unit("bytes", times.bytes as f64), "")));
+    columns.push(Column::value("its CPU time".to_owned(), ""));
     let speed = |times: &Times, way: &str| {
         against_one(times, way).map_or(Cell::Nothing, |ratio| Cell::Number(1.0 / ratio.ratio))
     };

@@ -2,9 +2,8 @@
 
 use shared::measure::{Figures, Measured};
 use shared::stats::Median;
-use shared::{Cell, Placement, Role, Stage, Table};
+use shared::{Cell, Column, Placement, Stage, Table};
 
-use super::counted::column;
 use super::pools::{POOL_PROCESS, POOL_THREAD};
 use super::ways::{COMMAND, FORK, THREAD, Times};
 
@@ -30,11 +29,7 @@ pub fn show(stage: &mut Stage, times: &Times, pools: &Measured) -> From {
     };
     stage.table(Table {
         title: "How long a task must be for its start to cost under 5 % of it".to_owned(),
-        columns: vec![
-            column("done by", "", Role::Label),
-            column("start to end", "ns", Role::Value),
-            column("task from", "ns", Role::Value),
-        ],
+        columns: vec![Column::label("done by"), Column::value("start to end", "ns"), Column::value("task from", "ns")],
         rows: started.iter().chain(&waiting).filter_map(row).collect(),
     });
     let from = |label| Some(times.median_ns(label)? / LITTLE / 1e6);

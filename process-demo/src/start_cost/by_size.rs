@@ -1,12 +1,12 @@
 //! Does it take longer to make a process when its maker holds more memory?
 
 use anyhow::Result;
-use shared::measure::{Contest, Figures, Measured, Ready, Rival, Timing};
+use shared::measure::{Contest, Measured, Ready, Rival, Timing};
 use shared::number::three_digits;
 use shared::stats::Median;
-use shared::{Cell, Placement, Role, Stage, Table, refused};
+use shared::{Cell, Column, Placement, Stage, Table, refused};
 
-use super::counted::{column, skipped};
+use super::counted::skipped;
 use super::growth::{Growth, Sizes};
 use super::huge;
 use super::kernel::page_table_bytes;
@@ -101,17 +101,16 @@ fn makers(stage: &mut Stage) -> Result<Vec<Maker>> {
 fn table(measured: &Measured, makers: &[Maker]) -> Table {
     const FORKS: u64 = 8; // A few, so that a stray fault does not show.
     let columns = vec![
-        column("maker holds", "MiB", Role::X),
-        column("fork", "ns", Role::Value),
-        column("Command", "ns", Role::Value),
-        column("faults of a fork", "", Role::Value),
-        column("its page tables", "bytes", Role::Value),
-        column("its child's", "bytes", Role::Value),
+        Column::x("maker holds", "MiB"),
+        Column::value("fork", "ns"),
+        Column::value("Command", "ns"),
+        Column::value("faults of a fork", ""),
+        Column::value("its page tables", "bytes"),
+        Column::value("its child's", "bytes"),
     ];
-    let time = |maker: &Maker, way| match measured.figures(&maker.row(way), Placement::Free).map(Figures::median) {
-        Some(Median { value, low: Some(low), high: Some(high) }) => Cell::Interval { value, low, high },
-        Some(Median { value, .. }) => Cell::Number(value),
-        None => Cell::Nothing,
+    let time = |maker: &Maker, way| {
+        let figures = measured.figures(&maker.row(way), Placement::Free);
+        figures.map_or(Cell::Nothing, |figures| Cell::from(figures.median()))
     };
     let counted = |count: Result<u64>, of: u64| match count {
         Ok(count) => Cell::Number(count as f64 / of as f64),

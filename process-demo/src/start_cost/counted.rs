@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 
 use anyhow::{Context, Result};
 use process_demo::system_calls::{self, Calls};
-use shared::{Cell, Column, Role, Stage, Table};
+use shared::{Cell, Column, Stage, Table};
 
 use super::kernel::page_faults;
 use super::page_tables::PageTables;
@@ -85,10 +85,10 @@ fn one_start(rows: &[Row]) -> Table {
     Table {
         title: "What one start takes, until its end is known".to_owned(),
         columns: vec![
-            column("way", "", Role::Label),
-            column("page faults", "", Role::Value),
-            column("system calls of the maker", "", Role::Value),
-            column("of what it started", "", Role::Value),
+            Column::label("way"),
+            Column::value("page faults", ""),
+            Column::value("system calls of the maker", ""),
+            Column::value("of what it started", ""),
         ],
         rows: rows.iter().map(cells).collect(),
     }
@@ -111,13 +111,13 @@ fn by_kind(ways: &[(&str, &Calls)]) -> Table {
     if !loading.is_empty() {
         rows.push(row("others*".to_owned(), &loading));
     }
-    let head = ways.iter().map(|(label, _)| column(label, "", Role::Value));
+    let head = ways.iter().map(|(label, _)| Column::value(*label, ""));
     Table {
         title: format!(
             "System calls of one start, both sides, by name (* {} names that only loading a program brings)",
             loading.len()
         ),
-        columns: [column("system call", "", Role::Label)].into_iter().chain(head).collect(),
+        columns: [Column::label("system call")].into_iter().chain(head).collect(),
         rows,
     }
 }
@@ -159,10 +159,6 @@ fn explain_the_excess(stage: &mut Stage, ways: &[(&str, &Calls)]) {
              the next.",
         );
     }
-}
-
-pub fn column(name: &str, unit: &str, role: Role) -> Column {
-    Column { name: name.to_owned(), unit: unit.to_owned(), role }
 }
 
 pub fn skipped(why: &anyhow::Error) -> Cell {

@@ -13,9 +13,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::ForkResult;
 use process_demo::page::Page;
 use shared::measure::SystemClock;
-use shared::{Cell, ProgramRole, Role, Stage, Table, refused, stats};
-
-use super::counted::column;
+use shared::{Cell, Column, ProgramRole, Stage, Table, refused, stats};
 
 /// This program, whose `main` does nothing but tell when it began.
 pub const TELLS_WHEN: ProgramRole = ProgramRole { name: "tells-when", play: |_| tell_when() };
@@ -59,11 +57,11 @@ pub fn show(stage: &mut Stage) -> Result<()> {
             rounds * IN_A_ROUND
         ),
         columns: vec![
-            column("way", "", Role::Label),
-            column("maker goes on", "ns", Role::Value),
-            column("(p99)", "ns", Role::Value),
-            column("it runs", "ns", Role::Value),
-            column("its p99", "ns", Role::Value),
+            Column::label("way"),
+            Column::value("maker goes on", "ns"),
+            Column::value("(p99)", "ns"),
+            Column::value("it runs", "ns"),
+            Column::value("its p99", "ns"),
         ],
         rows: kinds.iter().map(Kind::row).collect(),
     });

@@ -7,9 +7,9 @@ use std::thread::{self, Builder};
 
 use anyhow::{Context, Result};
 use nix::unistd::{Pid, getpid};
-use shared::{Cell, Role, Table};
+use shared::{Cell, Column, Table};
 
-use super::counted::{column, skipped};
+use super::counted::skipped;
 use super::kernel::page_table_bytes;
 use super::starter::page_tables_of_a_child;
 
@@ -38,7 +38,7 @@ impl PageTables {
         };
         Table {
             title: "Page tables while it is alive".to_owned(),
-            columns: vec![column("of", "", Role::Label), column("page tables", "bytes", Role::Value)],
+            columns: vec![Column::label("of"), Column::value("page tables", "bytes")],
             rows: vec![
                 row("this process", &self.own),
                 row("a thread more: what this process gains", &self.thread),

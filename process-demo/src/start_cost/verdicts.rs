@@ -26,8 +26,8 @@ pub fn give(stage: &mut Stage, times: &Times, counts: &Counts, sizes: &Sizes) ->
 type Judged = (Verdict, String);
 
 fn dearer(ratios: &[(&str, Ratio)]) -> Judged {
-    let slower = ratios.iter().any(|(_, ratio)| is_slower(ratio));
-    let faster = ratios.iter().any(|(_, ratio)| is_faster(ratio));
+    let slower = ratios.iter().any(|(_, ratio)| ratio.is_slower());
+    let faster = ratios.iter().any(|(_, ratio)| ratio.is_faster());
     let verdict = match (slower, faster) {
         _ if ratios.is_empty() => Verdict::Skipped,
         (true, false) => Verdict::Holds,
@@ -43,7 +43,7 @@ fn heavier(fork: Option<Ratio>, counts: &Counts) -> Judged {
     let (Some(ratio), Some(thread), Some(fork)) = (fork, counts.thread, counts.fork) else {
         return (Verdict::Skipped, "a forked child or a thread could not be measured or counted".to_owned());
     };
-    let verdict = match (is_slower(&ratio), is_faster(&ratio), gives_more(fork, thread)) {
+    let verdict = match (ratio.is_slower(), ratio.is_faster(), gives_more(fork, thread)) {
         (false, false, _) => Verdict::Undecided,
         (true, _, true) => Verdict::Holds,
         (false, _, false) => Verdict::Refuted,
@@ -86,14 +86,6 @@ fn by_growth(fork: &Growth, command: &Growth) -> Verdict {
     } else {
         Verdict::Undecided
     }
-}
-
-fn is_slower(ratio: &Ratio) -> bool {
-    ratio.clear && ratio.ratio > 1.0
-}
-
-fn is_faster(ratio: &Ratio) -> bool {
-    ratio.clear && ratio.ratio < 1.0
 }
 
 /// More page faults and more page tables.

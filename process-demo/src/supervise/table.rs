@@ -1,13 +1,12 @@
 //! What did each trouble cost? One row for each.
 
-use shared::{Cell, Column, Role, Table, stats};
+use shared::{Cell, Column, Table, stats};
 
 use super::drained::Drained;
 use super::queue::Outcome;
 use super::troubles::Troubles;
 
 pub fn of(troubles: &Troubles, drained: &Drained) -> Table {
-    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
     let number = |count: usize| Cell::Number(count as f64);
     let row = |what: &str, outcome: &Outcome| {
         let Outcome { tasks, done, repeated, recoveries_ns, seen, .. } = outcome;
@@ -28,14 +27,14 @@ pub fn of(troubles: &Troubles, drained: &Drained) -> Table {
     Table {
         title: "What each trouble cost; the time runs until the next worker's first task is done, or until all have stopped".to_owned(),
         columns: vec![
-            column("trouble", "", Role::Label),
-            column("workers lost", "", Role::Value),
-            column("restarts", "", Role::Value),
-            column("tasks done", "", Role::Value),
-            column("not done", "", Role::Value),
-            column("begun again", "", Role::Value),
-            column("time", "ns", Role::Value),
-            column("longest", "ns", Role::Value),
+            Column::label("trouble"),
+            Column::value("workers lost", ""),
+            Column::value("restarts", ""),
+            Column::value("tasks done", ""),
+            Column::value("not done", ""),
+            Column::value("begun again", ""),
+            Column::value("time", "ns"),
+            Column::value("longest", "ns"),
         ],
         rows: vec![
             row("crash", &troubles.crashes),

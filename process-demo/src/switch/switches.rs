@@ -3,7 +3,7 @@
 use shared::measure::Measured;
 use shared::number::with_unit;
 use shared::stats::{self, Median};
-use shared::{Cell, Column, Placement, Role, Stage, Table};
+use shared::{Cell, Column, Placement, Stage, Table};
 
 use super::hops::{Who, label};
 
@@ -57,28 +57,21 @@ fn half_difference(rounds: Vec<f64>, others: Vec<f64>) -> Option<Median> {
 }
 
 pub fn show(stage: &mut Stage, switches: &[Switch]) {
-    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
     let columns = vec![
-        column("set of each", "bytes", Role::X),
-        column("threads", "ns", Role::Value),
-        column("processes", "ns", Role::Value),
-        column("difference", "ns", Role::Value),
-        column("threads, 2 CPUs", "ns", Role::Value),
-        column("processes, 2 CPUs", "ns", Role::Value),
+        Column::x("set of each", "bytes"),
+        Column::value("threads", "ns"),
+        Column::value("processes", "ns"),
+        Column::value("difference", "ns"),
+        Column::value("threads, 2 CPUs", "ns"),
+        Column::value("processes, 2 CPUs", "ns"),
     ];
     let number = |median: &Option<Median>| median.map_or(Cell::Nothing, |median| Cell::Number(median.value));
-    let interval = |median: &Option<Median>| match median {
-        Some(Median { value, low: Some(low), high: Some(high) }) => {
-            Cell::Interval { value: *value, low: *low, high: *high }
-        }
-        other => number(other),
-    };
     let row = |switch: &Switch| {
         vec![
             Cell::Number(switch.set_bytes as f64),
             number(&switch.threads),
             number(&switch.processes),
-            interval(&switch.difference),
+            switch.difference.map_or(Cell::Nothing, Cell::from),
             number(&switch.threads_apart),
             number(&switch.processes_apart),
         ]

@@ -105,7 +105,7 @@ fn suffer(clock: SystemClock, model: Model, failure: Failure, setup: &Setup) -> 
     let mut idle = Lost { lost: 0, of: scene.idle.len() };
     for (id, connection) in (1..).zip(&mut scene.idle) {
         idle.lost +=
-            usize::from(!(connection.ask(&format!("/work/{id}")) && is_answer(connection.wait(id, PATIENCE_MS))));
+            usize::from(!(connection.ask(&format!("/task/{id}")) && is_answer(connection.wait(id, PATIENCE_MS))));
     }
     while !scene.queued.is_empty() {
         queued.lost += next_outcomes(&mut scene.queued)?.into_iter().filter(|outcome| !is_answer(*outcome)).count();
@@ -156,7 +156,7 @@ impl Scene {
 
     fn connect_and_ask(&self, id: u64) -> Result<Connection> {
         let mut connection = Connection::open(self.server.address).context("connecting to the server")?;
-        connection.ask(&format!("/work/{id}"));
+        connection.ask(&format!("/task/{id}"));
         Ok(connection)
     }
 
@@ -274,7 +274,7 @@ fn seat_evenly(server: &mut Server, model: Model, workers: usize) -> Result<(Vec
 
 /// The number of the worker that has the connection.
 fn ask_whose(server: &mut Server, connection: &mut Connection) -> Result<u32> {
-    connection.ask("/work/0");
+    connection.ask("/task/0");
     for _ in 0..PATIENCE_MS / 100 {
         match connection.wait(0, 100) {
             Outcome::Answered(reply) => return Ok(reply.worker),
@@ -289,7 +289,6 @@ fn ask_whose(server: &mut Server, connection: &mut Connection) -> Result<u32> {
 }
 
 fn tell(stage: &mut Stage, all: &[Losses]) {
-    let column = |name: &str, unit: &str| Column { name: name.into(), unit: unit.into(), role: Role::Value };
     let share = |lost: Lost| match lost {
         Lost { of: 0, .. } => Cell::Nothing,
         Lost { lost, of } => {
@@ -312,10 +311,10 @@ fn tell(stage: &mut Stage, all: &[Losses]) {
         columns: vec![
             Column { name: "model".into(), unit: String::new(), role: Role::Label },
             Column { name: "failure".into(), unit: String::new(), role: Role::Label },
-            column("in flight", ""),
-            column("idle", ""),
-            column("queued", ""),
-            column("back after", "ns"),
+            Column::value("in flight", ""),
+            Column::value("idle", ""),
+            Column::value("queued", ""),
+            Column::value("back after", "ns"),
         ],
         rows: all.iter().map(cells).collect(),
     });

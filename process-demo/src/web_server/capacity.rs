@@ -151,18 +151,17 @@ fn difference(after: Option<u64>, before: Option<u64>) -> Option<f64> {
 }
 
 fn tell_capacity(stage: &mut Stage, plan: &Plan, rows: &[Row]) {
-    let column = |name: &str, unit: &str| Column { name: name.into(), unit: unit.into(), role: Role::Value };
     stage.table(Table {
         title: format!("Capacity: {} connections, each asks again as soon as it is answered", plan.connections),
         columns: vec![
             Column { name: "model".into(), unit: String::new(), role: Role::Label },
-            column("answers", "1/s"),
-            column("CPU", "ns"),
-            column("PSS", "bytes"),
-            column("/worker", "bytes"),
-            column("most", "%"),
-            column("client", "%"),
-            column("starved", ""),
+            Column::value("answers", "1/s"),
+            Column::value("CPU", "ns"),
+            Column::value("PSS", "bytes"),
+            Column::value("/worker", "bytes"),
+            Column::value("most", "%"),
+            Column::value("client", "%"),
+            Column::value("starved", ""),
         ],
         rows: rows.iter().map(cells_of_capacity).collect(),
     });
@@ -228,7 +227,6 @@ fn warn_of_client(stage: &mut Stage, rows: &[Row]) {
 }
 
 fn tell_paced(stage: &mut Stage, plan: &Plan, per_s: f64, rows: &[Row]) {
-    let column = |name: &str, unit: &str| Column { name: name.into(), unit: unit.into(), role: Role::Value };
     let late = |seen: &Seen, percent| {
         let never = Cell::Word { says: "never".to_owned(), mood: Mood::Bad };
         seen.percentile_ns(percent).map_or(never, Cell::Number)
@@ -245,11 +243,11 @@ fn tell_paced(stage: &mut Stage, plan: &Plan, per_s: f64, rows: &[Row]) {
         title: format!("Delay: {rate} requests per second on {} connections, answered or not", plan.connections),
         columns: vec![
             Column { name: "model".into(), unit: String::new(), role: Role::Label },
-            column("p50", "ns"),
-            column("p99", "ns"),
-            column("answered", ""),
-            column("not", ""),
-            column("lost", ""),
+            Column::value("p50", "ns"),
+            Column::value("p99", "ns"),
+            Column::value("answered", ""),
+            Column::value("not", ""),
+            Column::value("lost", ""),
         ],
         rows: rows.iter().filter_map(cells).collect(),
     });

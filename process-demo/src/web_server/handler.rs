@@ -151,7 +151,7 @@ fn answer(desk: &Desk, worker: usize, request: &Request<'_>, date: &str, body: &
     }
     let mut parts = request.target.split('/').skip(1);
     let id = match (parts.next(), parts.next().and_then(number), parts.next().and_then(number)) {
-        (Some("work"), Some(id), None) => {
+        (Some("task"), Some(id), None) => {
             if let Some(crash) = desk.work.crash_of(id) {
                 crash.happen();
             }

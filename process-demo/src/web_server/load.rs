@@ -184,7 +184,7 @@ impl Load {
             }
         };
         place.asked = Some((id, intended_ns));
-        if !connection.ask(&format!("/work/{id}")) {
+        if !connection.ask(&format!("/task/{id}")) {
             self.lose(slot);
         }
         Ok(())

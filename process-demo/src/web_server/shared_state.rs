@@ -43,7 +43,6 @@ pub fn show(stage: &mut Stage, workers: usize) -> Result<State> {
 }
 
 fn tell(stage: &mut Stage, rows: &[(Way, Figures)], workers: usize, cache: &str) {
-    let column = |name: &str, unit: &str| Column { name: name.into(), unit: unit.into(), role: Role::Value };
     let cells = |(way, figures): &(Way, Figures)| {
         let least = figures.counts.iter().min().copied().unwrap_or(0);
         let is_exact = figures.counts.iter().all(|&count| count == figures.lookups);
@@ -60,10 +59,10 @@ fn tell(stage: &mut Stage, rows: &[(Way, Figures)], workers: usize, cache: &str)
         title: format!("Shared state: a counter and a cache of {cache}, used by {workers} workers"),
         columns: vec![
             Column { name: "kept in".into(), unit: String::new(), role: Role::Label },
-            column("hits", "%"),
-            column("memory", "bytes"),
-            column("a lookup", "ns"),
-            column("counter", ""),
+            Column::value("hits", "%"),
+            Column::value("memory", "bytes"),
+            Column::value("a lookup", "ns"),
+            Column::value("counter", ""),
         ],
         rows: rows.iter().map(cells).collect(),
     });

@@ -21,7 +21,7 @@ pub fn show(stage: &mut Stage, setup: &Setup) -> Result<()> {
     }
     let mut beyond = Connection::open(server.address).context("connecting to the server")?;
     const BEYOND: u64 = 1000;
-    beyond.ask(&format!("/work/{BEYOND}"));
+    beyond.ask(&format!("/task/{BEYOND}"));
     // What is asked later on the others is answered all the same, again and again.
     let mut overtaken = 0;
     for id in 0..ROUNDS {
@@ -49,6 +49,6 @@ pub fn show(stage: &mut Stage, setup: &Setup) -> Result<()> {
 }
 
 fn answered(connection: &mut Connection, id: u64) -> bool {
-    connection.ask(&format!("/work/{id}"));
+    connection.ask(&format!("/task/{id}"));
     matches!(connection.wait(id, PATIENCE_MS), Outcome::Answered(_))
 }

@@ -12,7 +12,7 @@ use process_demo::child::{self, Exit};
 use process_demo::pidfd::PidFd;
 use shared::measure::SystemClock;
 use shared::number::{chosen_with_unit, with_unit};
-use shared::{Cell, Column, Mood, Role, Stage, Table};
+use shared::{Cell, Column, Mood, Stage, Table};
 
 use super::sight::{descriptors, look_until, resident_bytes, state};
 
@@ -141,7 +141,6 @@ fn letter(state: Option<char>) -> String {
 }
 
 fn table(moments: &[(&str, &Look, String)]) -> Table {
-    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
     let row = |(moment, look, status): &(&str, &Look, String)| {
         let alive = look.state == Some('S') || look.state == Some('R');
         let resident = match (look.state, look.resident_bytes) {
@@ -162,12 +161,12 @@ fn table(moments: &[(&str, &Look, String)]) -> Table {
     Table {
         title: "What is left of a process".to_owned(),
         columns: vec![
-            column("the child", "", Role::Label),
-            column("state", "", Role::Value),
-            column("memory", "bytes", Role::Value),
-            column("descriptors", "", Role::Value),
-            column("number", "", Role::Value),
-            column("status", "", Role::Value),
+            Column::label("the child"),
+            Column::value("state", ""),
+            Column::value("memory", "bytes"),
+            Column::value("descriptors", ""),
+            Column::value("number", ""),
+            Column::value("status", ""),
         ],
         rows: moments.iter().map(row).collect(),
     }

@@ -5,7 +5,7 @@ mod stands;
 mod tries;
 
 use anyhow::Result;
-use shared::{Cell, Column, Mood, Role, Stage, Table};
+use shared::{Cell, Column, Mood, Stage, Table};
 
 use hands::Kind;
 
@@ -99,11 +99,9 @@ fn table(rows: &[Row]) -> Table {
         };
         Cell::Word { says, mood }
     };
-    let column = |name: &str| Column { name: name.to_owned(), unit: String::new(), role: Role::Value };
-    let label = Column { name: "who tries".to_owned(), unit: String::new(), role: Role::Label };
     Table {
         title: "Who reaches what".to_owned(),
-        columns: [label].into_iter().chain(ACTS.map(column)).collect(),
+        columns: [Column::label("who tries")].into_iter().chain(ACTS.map(|act| Column::value(act, ""))).collect(),
         rows: rows
             .iter()
             .map(|row| {

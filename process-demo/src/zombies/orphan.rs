@@ -188,7 +188,6 @@ fn hear(from: &mut PipeReader) -> io::Result<[i32; 2]> {
 }
 
 fn table(fates: &[Fate]) -> Table {
-    let column = |name: &str| Column { name: name.to_owned(), unit: String::new(), role: Role::Value };
     let yes_or_no = |yes: bool| {
         let (says, mood) = if yes { ("yes", Mood::Good) } else { ("no", Mood::Bad) };
         Cell::Word { says: says.to_owned(), mood }
@@ -202,10 +201,10 @@ fn table(fates: &[Fate]) -> Table {
         title: "Who adopts an orphan".to_owned(),
         columns: vec![
             Column { name: "its grandparent is".to_owned(), unit: String::new(), role: Role::Label },
-            column("new parent"),
-            column("works on"),
-            column("waits for it"),
-            column("who else tries to wait"),
+            Column::value("new parent", ""),
+            Column::value("works on", ""),
+            Column::value("waits for it", ""),
+            Column::value("who else tries to wait", ""),
         ],
         rows: fates.iter().map(row).collect(),
     }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use race_demo::shared_counter::SharedCounter;
 use shared::measure::Seat;
 use shared::number::count;
-use shared::{Cell, Column, Role, Stage, Table};
+use shared::{Cell, Column, Stage, Table};
 
 use super::counters::{Counter, InFile, InMemory};
 use super::peer::{Peer, add_so_often, meet};
@@ -73,10 +73,9 @@ pub fn try_luck(stage: &mut Stage, memory: InMemory<'_>, file: InFile<'_>) -> Re
         repeat(file, "read, write", tries, InFile::GO, || ())?,
         repeat(file, "read, yield, write", tries, InFile::GO, thread::yield_now)?,
     ];
-    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
-    let values = ["tries", "that lost", "additions", "lost"].map(|name| column(name, "", Role::Value));
-    let labels = [column("shared", "", Role::Label), column("steps", "", Role::Label)];
-    let columns = labels.into_iter().chain(values).chain([column("share", "%", Role::Value)]).collect();
+    let values = ["tries", "that lost", "additions", "lost"].map(|name| Column::value(name, ""));
+    let labels = [Column::label("shared"), Column::label("steps")];
+    let columns = labels.into_iter().chain(values).chain([Column::value("share", "%")]).collect();
     let lost = rows.iter().map(|row| row.lost).sum();
     stage.table(Table {
         title: "Two processes, by luck".to_owned(),

@@ -9,7 +9,7 @@ use race_demo::lost_update::{
 };
 use race_demo::owned_counter;
 use shared::number::{count, three_digits};
-use shared::{Cell, Column, Role, Stage, Table};
+use shared::{Cell, Column, Stage, Table};
 
 /// How many tries gave one, and how many other than two when nothing overlapped.
 pub struct Forced {
@@ -61,10 +61,8 @@ pub fn try_luck(stage: &mut Stage) -> (Luck, Luck) {
     let (tries, each) = stage.by_effort((20, 100_000), (200, 1_000_000), (2000, 1_000_000));
     let (plain, plain_row) = repeat("read, write", tries, each, || ());
     let (yielding, yielding_row) = repeat("read, yield, write", tries, each / 200, thread::yield_now);
-    let column = |name: &str, unit: &str, role| Column { name: name.to_owned(), unit: unit.to_owned(), role };
-    let counts = ["tries", "that lost", "first at", "additions", "lost"].map(|name| column(name, "", Role::Value));
-    let columns =
-        [column("steps", "", Role::Label)].into_iter().chain(counts).chain([column("share", "%", Role::Value)]);
+    let counts = ["tries", "that lost", "first at", "additions", "lost"].map(|name| Column::value(name, ""));
+    let columns = [Column::label("steps")].into_iter().chain(counts).chain([Column::value("share", "%")]);
     let rows = vec![plain_row, yielding_row];
     stage.table(Table { title: "Two threads, by luck".to_owned(), columns: columns.collect(), rows });
     if plain.lost == 0 {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::stats::Median;
+
 /// What a demonstration shows, in its order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -37,6 +39,23 @@ pub struct Column {
     pub role: Role,
 }
 
+impl Column {
+    /// What the rows are: words.
+    pub fn label(name: impl Into<String>) -> Column {
+        Column { name: name.into(), unit: String::new(), role: Role::Label }
+    }
+
+    /// What the rows are: numbers.
+    pub fn x(name: impl Into<String>, unit: impl Into<String>) -> Column {
+        Column { name: name.into(), unit: unit.into(), role: Role::X }
+    }
+
+    /// What was found.
+    pub fn value(name: impl Into<String>, unit: impl Into<String>) -> Column {
+        Column { name: name.into(), unit: unit.into(), role: Role::Value }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -55,6 +74,16 @@ pub enum Cell {
     Interval { value: f64, low: f64, high: f64 },
     Word { says: String, mood: Mood },
     Skipped { skipped: String },
+}
+
+impl From<Median> for Cell {
+    /// With its interval, where there were samples enough for one.
+    fn from(median: Median) -> Cell {
+        match median {
+            Median { value, low: Some(low), high: Some(high) } => Cell::Interval { value, low, high },
+            Median { value, .. } => Cell::Number(value),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
