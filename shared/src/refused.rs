@@ -18,6 +18,9 @@ pub fn refused(error: &anyhow::Error) -> Option<String> {
         Errno::ENOSPC,
         Errno::EMFILE,
         Errno::ENFILE,
+        Errno::EAFNOSUPPORT,
+        Errno::ENETUNREACH,
+        Errno::EADDRNOTAVAIL, // With ENETUNREACH: a sandbox without any network, not even loopback.
     ];
     refusals.contains(&code).then(|| format!("{error:#}"))
 }
