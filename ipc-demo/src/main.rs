@@ -10,11 +10,13 @@ mod message_queue;
 mod pass_fd;
 mod peer_death;
 mod round_trip;
+mod shared_memory;
 mod signals;
 mod typed;
 
 const DEMOS: &[shared::Demo] = &[
     round_trip::DEMO,
+    shared_memory::DEMO,
     copies::DEMO,
     pass_fd::DEMO,
     typed::DEMO,

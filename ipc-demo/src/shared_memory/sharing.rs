@@ -1,0 +1,54 @@
+//! Tells who sees whose change, and what of shared memory does not mean the same to both.
+
+use std::path::Path;
+
+use anyhow::Result;
+use shared::{Claim, Stage, refused};
+
+use super::{file, pointers, seen};
+
+pub fn tell(stage: &mut Stage) -> Result<()> {
+    stage.say(
+        "A word is changed in turn: by who made it, by another side, and by its maker again; after each change the \
+         other of the two looks. That is a forked child, and in the last row a thread. A socket says whose turn it is; \
+         it does not carry the word.",
+    );
+    let path = stage.directory().join("mapped");
+    let rows = seen::observe(&path)?;
+    stage.table(seen::table(&rows));
+    seen::tell(stage, &rows);
+    tell_file(stage, &path)?;
+    tell_pointers(stage)?;
+    let (verdict, because) = seen::verdict(&rows);
+    stage.verdict(Claim::NoDirectSharing, verdict, because)
+}
+
+fn tell_file(stage: &mut Stage, path: &Path) -> Result<()> {
+    let read = match file::store_and_read(path) {
+        Ok(read) => read,
+        Err(error) => {
+            let why = refused(&error).ok_or(error)?;
+            stage.say(format!("A file could not be mapped here: {why}."));
+            return Ok(());
+        }
+    };
+    let says = "A third process that only calls read(2) on the file gets what was stored in the mapping";
+    stage.fact(says, read.read == read.stored && read.stored != 0, format!("{:#x}", read.read));
+    Ok(())
+}
+
+fn tell_pointers(stage: &mut Stage) -> Result<()> {
+    let found = pointers::follow()?;
+    let all = pointers::NODES as u64;
+    let (here, there) = (found.inherited, found.mapped_again);
+    stage.say(format!(
+        "A list of {all} nodes lies in such memory, each joined to the next by a pointer and by an offset. One child \
+         inherits the mapping; another maps it elsewhere, and lets go of what it inherited."
+    ));
+    let says = "Inherited, every pointer leads to its node; mapped elsewhere none does, but every offset";
+    let got = format!("by pointer {} and {}, by offset {}", here.by_pointer, there.by_pointer, there.by_offset);
+    stage.fact(says, here.by_pointer == all && there.by_pointer == 0 && there.by_offset == all, got);
+    let says = "The child that follows such a pointer all the same is ended by SIGSEGV";
+    stage.fact(says, found.end == pointers::CRASHED, found.end);
+    Ok(())
+}
