@@ -5,6 +5,7 @@ mod asleep;
 mod backpressure;
 mod boundaries;
 mod copies;
+mod idle;
 mod link;
 mod message_queue;
 mod pass_fd;
@@ -17,6 +18,7 @@ mod typed;
 const DEMOS: &[shared::Demo] = &[
     round_trip::DEMO,
     shared_memory::DEMO,
+    idle::DEMO,
     copies::DEMO,
     pass_fd::DEMO,
     typed::DEMO,

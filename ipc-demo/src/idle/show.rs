@@ -1,0 +1,177 @@
+//! What is told of the series: a table for each pace, how the sender kept time, and the silence.
+
+use shared::number::{chosen_with_unit, count, three_digits, with_unit};
+use shared::{Cell, Column, Stage, Table, stats};
+
+use super::pace::LATE_NS;
+use super::price::WHOLE_CPU;
+use super::rounds::{Figures, Plan, Row, Silence, figures};
+use super::usage::Usage;
+use super::ways::{WAYS, Way};
+
+pub fn say_what_happens(stage: &mut Stage, two_cpus: bool) {
+    let pacing = if two_cpus {
+        "The sender has a CPU of its own: it sleeps until 100 us before, and then spins."
+    } else {
+        "Both share the one CPU there is: the sender sleeps until then, and is as late as its timer."
+    };
+    stage.say(format!(
+        "Messages of 64 bytes go to a receiver that has nothing else to do, each at its own fixed moment, whether or \
+         not the one before it was late. {pacing} The first six receivers are processes, the last two are threads; \
+         the first three wait at one and the same ring: one spins, one sleeps at once, and one spins as long as that \
+         has helped lately."
+    ));
+}
+
+/// Of each way at this pace: how late a message is, and what waiting for it took; without columns that tell nothing.
+pub fn pace(rows: &[Row], per_second: u64) -> Table {
+    let columns = [
+        Column::label("waiting by"),
+        Column::value("median", "ns"),
+        Column::value("p99", "ns"),
+        Column::value("p99, due", "ns"),
+        Column::value("first", "ns"),
+        Column::value("sleeps", "each"),
+        Column::value("CPU", "%"),
+    ];
+    let cells = |row: &Row| match &row.figures {
+        Ok(figures) => measured(row.way, figures),
+        Err(why) => {
+            let skipped = Cell::Skipped { skipped: why.clone() };
+            let rest = vec![Cell::Nothing; columns.len() - 2];
+            [Cell::Text(row.way.name().to_owned()), skipped].into_iter().chain(rest).collect()
+        }
+    };
+    let rows: Vec<Vec<Cell>> = rows.iter().filter(|row| row.per_second == per_second).map(cells).collect();
+    let told: Vec<bool> = (0..columns.len()).map(|at| rows.iter().any(|row| row[at] != Cell::Nothing)).collect();
+    let only_told =
+        |row: Vec<Cell>| row.into_iter().zip(&told).filter_map(|(cell, &told)| told.then_some(cell)).collect();
+    Table {
+        title: format!("{} messages per second: from sending to having it", count(per_second)),
+        rows: rows.into_iter().map(only_told).collect(),
+        columns: columns.into_iter().zip(&told).filter_map(|(column, &told)| told.then_some(column)).collect(),
+    }
+}
+
+fn measured(way: Way, figures: &Figures) -> Vec<Cell> {
+    let first = if figures.first_ns.is_empty() {
+        Cell::Nothing // Every message comes after as long a wait.
+    } else {
+        Cell::Number(stats::median(&figures.first_ns).value)
+    };
+    vec![
+        Cell::Text(way.name().to_owned()),
+        stats::median(&figures.from_sent_ns).into(),
+        p99(&figures.from_sent_ns),
+        p99(&figures.from_due_ns),
+        first,
+        Cell::Number(figures.receiver.sleeps as f64 / figures.from_sent_ns.len() as f64),
+        Cell::Number(figures.receiver.share()),
+    ]
+}
+
+fn p99(samples_ns: &[f64]) -> Cell {
+    const FEWEST: usize = 100; // Of fewer, it is but the worst one.
+    if samples_ns.len() < FEWEST { Cell::Nothing } else { Cell::Number(stats::p99(samples_ns)) }
+}
+
+/// What the sender paid, and how well it kept time.
+pub fn pacing(rows: &[Row], plan: &Plan) -> Table {
+    let row = |&(per_second, _): &(u64, u64)| {
+        let all = || WAYS.iter().filter_map(|&way| Some((way, figures(rows, way, per_second)?)));
+        let sender = all().fold(Usage::default(), |sum, (_, figures)| sum.and(figures.sender));
+        let (late, sent) = all().fold((0, 0), |(late, sent), (_, row)| (late + row.late, sent + row.sent));
+        let worst = all().max_by(|(_, a), (_, b)| (a.late * b.sent).cmp(&(b.late * a.sent)));
+        let worst = worst.filter(|(_, figures)| figures.late > 0);
+        vec![
+            Cell::Number(per_second as f64),
+            Cell::Number(sender.share()),
+            Cell::Text(format!("{} of {}", count(late), count(sent))),
+            worst.map_or(Cell::Nothing, |(way, _)| Cell::Text(way.name().to_owned())),
+            worst.map_or(Cell::Nothing, |(_, row)| Cell::Text(format!("{} of {}", count(row.late), count(row.sent)))),
+        ]
+    };
+    Table {
+        title: "How well the sender kept time".to_owned(),
+        columns: vec![
+            Column::x("messages", "per second"),
+            Column::value("its CPU", "%"),
+            Column::value("sent late", ""),
+            Column::value("most of them to", ""),
+            Column::value("sent late to it", ""),
+        ],
+        rows: plan.paces.iter().map(row).collect(),
+    }
+}
+
+pub fn say_of_pacing(stage: &mut Stage) {
+    stage.say(format!(
+        "Late is what was sent more than {} after it was due: the sender was not done with the message before it, or \
+         was kept from running. A latency counted from sending would hide that wait; 'p99, due', which counts from \
+         the due moment, does not.",
+        chosen_with_unit("ns", LATE_NS as f64),
+    ));
+}
+
+/// How the wait before a message decides how late it is: the pace, and the pause before the first.
+pub fn say_of_depth(stage: &mut Stage, rows: &[Row], plan: &Plan) {
+    let (slowest, fastest) = (plan.slowest(), plan.fastest());
+    let of = |per_second| figures(rows, Way::BareFutex, per_second);
+    let Some((rare, frequent)) = of(slowest).zip(of(fastest)) else { return };
+    let first_ns =
+        if frequent.first_ns.is_empty() { rare.median_ns() } else { stats::median(&frequent.first_ns).value };
+    stage.say(format!(
+        "An idle CPU sleeps too, and may sleep the deeper the longer nobody needs it. Asleep at the bare futex, a \
+         receiver has its message after {} at {} per second and after {} at {}: {} times as long where messages are \
+         rare. The first one after a pause takes {}.",
+        with_unit("ns", rare.median_ns()),
+        count(slowest),
+        with_unit("ns", frequent.median_ns()),
+        count(fastest),
+        three_digits(rare.median_ns() / frequent.median_ns()),
+        with_unit("ns", first_ns),
+    ));
+}
+
+pub fn tell_what_disturbed(stage: &mut Stage, rows: &[Row], plan: &Plan) {
+    if cfg!(debug_assertions) {
+        stage.spoiled("a debug build: its times say little; build with --release");
+    }
+    let shares = plan.paces.iter().filter_map(|pace| Some(figures(rows, Way::RingSpinning, pace.0)?.receiver.share()));
+    let least = shares.fold(f64::INFINITY, f64::min);
+    if least < WHOLE_CPU {
+        stage.spoiled(format!(
+            "others needed its CPU: the receiver that spins got only {} % of it",
+            three_digits(least)
+        ));
+    }
+}
+
+pub fn silence(silences: &[Silence], plan: &Plan) -> Table {
+    let row = |silence: &Silence| {
+        let Usage { cpu_ns, sleeps, .. } = silence.usage;
+        let name = Cell::Text(silence.way.name().to_owned());
+        vec![name, Cell::Number(sleeps as f64), Cell::Number(cpu_ns as f64), Cell::Number(silence.usage.share())]
+    };
+    Table {
+        title: format!("Nobody sends anything for {}", chosen_with_unit("ns", plan.silence_ns as f64)),
+        columns: vec![
+            Column::label("waiting by"),
+            Column::value("went to sleep", "times"),
+            Column::value("CPU time", "ns"),
+            Column::value("CPU", "%"),
+        ],
+        rows: silences.iter().map(row).collect(),
+    }
+}
+
+const LITTLE: f64 = 0.1; // Per cent of a CPU: a thousand such receivers would keep one CPU busy.
+
+pub fn say_of_silence(stage: &mut Stage, silences: &[Silence]) {
+    let more: Vec<&str> = silences.iter().filter(|one| one.usage.share() >= LITTLE).map(|one| one.way.name()).collect();
+    let who = if more.is_empty() { "None of them".to_owned() } else { format!("Of these, {}", more.join(", ")) };
+    stage.say(format!(
+        "{who} used {LITTLE} % of a CPU or more. The rings sleep more than once because they look every 100 ms whether \
+         their peer still lives; who waits at a pipe is told so by the kernel.",
+    ));
+}
