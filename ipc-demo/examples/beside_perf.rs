@@ -7,16 +7,26 @@ use std::io::ErrorKind;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
-use exchange::Asker;
 use shared::Placement::{self, Free, SameCpu};
 use shared::measure::{Seats, SystemClock};
 use shared::number::{three_digits, with_unit};
 use shared::stats::{median, ratio};
-use tally::Tally;
 
+use bench::Bench;
+use exchange::Asker;
+
+#[allow(dead_code, reason = "the demonstration uses the rest")]
+#[path = "../src/round_trip/bench.rs"]
+mod bench;
+#[allow(dead_code, reason = "the demonstration uses the rest")]
+#[path = "../src/round_trip/desk.rs"]
+mod desk;
 #[allow(dead_code, reason = "the demonstration uses the rest")]
 #[path = "../src/round_trip/exchange.rs"]
 mod exchange;
+#[allow(dead_code, reason = "the demonstration uses the rest")]
+#[path = "../src/round_trip/futex.rs"]
+mod futex;
 #[allow(dead_code, reason = "the demonstration uses the rest")]
 #[path = "../src/round_trip/message.rs"]
 mod message;
@@ -82,10 +92,10 @@ fn compare(between: Between, placement: Placement) -> Result<String> {
 
 /// Nanoseconds per round trip by the code of our rows.
 fn ours(between: Between, seats: Seats) -> Result<f64> {
-    let tally = Tally::default();
+    let bench = Bench::default();
     let mut asker = match between {
-        Between::Threads => Asker::beside_thread(seats, &tally, pipe::ends)?,
-        Between::Processes => Asker::beside_process(seats, &tally, pipe::ends)?.0,
+        Between::Threads => Asker::beside_thread(seats, &bench, pipe::pair()?)?,
+        Between::Processes => Asker::beside_process(seats, &bench, pipe::pair()?)?.0,
     };
     let _pinned = seats.own.sit()?;
     asker.turn(WARM_UP)?;

@@ -2,33 +2,26 @@
 
 use anyhow::Result;
 use crossbeam_channel::{Receiver, Sender};
-use shared::Placement;
-use shared::measure::Rival;
 
-use super::exchange::{End, threads};
+use super::exchange::End;
 use super::message::Message;
-use super::tally::Tally;
 
-pub const UNBOUNDED: &str = "crossbeam unbounded, threads";
-pub const BOUNDED: &str = "crossbeam bounded(1), threads";
+type Channel = (Sender<Message>, Receiver<Message>);
 
-pub fn unbounded(placement: Placement, tally: &Tally) -> Rival<'_> {
-    threads(UNBOUNDED, placement, tally, || {
-        let (to_second, from_first) = crossbeam_channel::unbounded();
-        let (to_first, from_second) = crossbeam_channel::unbounded();
-        Ok(((to_second, from_second), (to_first, from_first)))
-    })
+pub fn unbounded() -> (Channel, Channel) {
+    let (to_second, from_first) = crossbeam_channel::unbounded();
+    let (to_first, from_second) = crossbeam_channel::unbounded();
+    ((to_second, from_second), (to_first, from_first))
 }
 
-pub fn bounded(placement: Placement, tally: &Tally) -> Rival<'_> {
-    threads(BOUNDED, placement, tally, || {
-        let (to_second, from_first) = crossbeam_channel::bounded(1);
-        let (to_first, from_second) = crossbeam_channel::bounded(1);
-        Ok(((to_second, from_second), (to_first, from_first)))
-    })
+/// Room for no message is a rendezvous: a sender waits for its receiver.
+pub fn bounded(messages: usize) -> (Channel, Channel) {
+    let (to_second, from_first) = crossbeam_channel::bounded(messages);
+    let (to_first, from_second) = crossbeam_channel::bounded(messages);
+    ((to_second, from_second), (to_first, from_first))
 }
 
-impl End for (Sender<Message>, Receiver<Message>) {
+impl End for Channel {
     fn send(&mut self, message: Message) -> Result<()> {
         Ok(self.0.send(message)?)
     }

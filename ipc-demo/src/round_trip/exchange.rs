@@ -10,39 +10,77 @@ use process_demo::child::{Child, Exit, fork};
 use shared::Placement;
 use shared::measure::{Ready, Rival, Seats};
 
+use super::bench::Bench;
+use super::desk::Gate;
 use super::message::Message;
-use super::tally::{Exchanged, Tally};
+use super::tally::Exchanged;
 
 /// One end of a way between two parties; an error once the other end is gone.
 pub trait End: Send + 'static {
     fn send(&mut self, message: Message) -> Result<()>;
     fn receive(&mut self) -> Result<Message>;
+
+    /// For those that must name the other side's process.
+    fn meet(&mut self, _process: Pid) {}
+
+    /// After the last message: by default nobody is waited for.
+    fn part(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// What to close between turns, if the peer would not sleep by itself.
+    fn gate(&self) -> Option<Gate> {
+        None
+    }
 }
 
-/// Makes both ends of a way.
-pub type Pair<E> = fn() -> Result<(E, E)>;
-
 /// A row between two threads of this process.
-pub fn threads<'a, E: End>(label: &str, placement: Placement, tally: &'a Tally, pair: Pair<E>) -> Rival<'a> {
+pub fn threads<'a, E: End>(label: String, placement: Placement, bench: &'a Bench, pair: Pair<E>) -> Rival<'a> {
     Rival::of_threads(label, placement, move |seats| {
-        let mut asker = Asker::beside_thread(seats, tally, pair)?;
+        let mut asker = Asker::beside_thread(seats, bench, pair(bench)?)?;
         Ok(Ready::new(move |steps| asker.turn(steps)))
     })
 }
 
 /// A row between this process and a child.
-pub fn processes<'a, E: End>(label: &str, placement: Placement, tally: &'a Tally, pair: Pair<E>) -> Rival<'a> {
+pub fn processes<'a, E: End>(label: String, placement: Placement, bench: &'a Bench, pair: Pair<E>) -> Rival<'a> {
     Rival::of_processes(label, placement, move |seats| {
-        let (mut asker, child) = Asker::beside_process(seats, tally, pair)?;
+        let (mut asker, child) = Asker::beside_process(seats, bench, pair(bench)?)?;
         Ok(Ready::with_children(move |steps| asker.turn(steps), vec![child]))
     })
 }
+
+/// The control: the same calls, but nobody to wait for, so no switch from one party to the other.
+pub fn alone<'a, E: End>(label: String, placement: Placement, bench: &'a Bench, pair: Pair<E>) -> Rival<'a> {
+    Rival::of_threads(label, placement, move |_| {
+        let (mut one, mut other) = pair(bench)?;
+        let (row, mut number) = (bench.floor.number(), 0);
+        Ok(Ready::new(move |steps| {
+            bench.floor.give_to(row, None);
+            let mut right = 0;
+            for _ in 0..steps {
+                let message = Message::numbered(number);
+                one.send(message)?;
+                let seen = other.receive()?;
+                other.send(seen)?;
+                right += u64::from(one.receive()? == message);
+                number += 1;
+            }
+            Ok(right)
+        }))
+    })
+}
+
+/// Makes both ends of a way, the asker's first.
+pub type Pair<E> = fn(&Bench) -> Result<(E, E)>;
 
 /// The side that asks. Dropping it ends its peer.
 pub struct Asker<'a, E: End> {
     end: E,
     peer: Option<Peer>,
-    tally: &'a Tally,
+    bench: &'a Bench,
+    row: usize,
+    gate: Option<Gate>,
     exchanged: Exchanged,
 }
 
@@ -52,29 +90,29 @@ enum Peer {
 }
 
 impl<'a, E: End> Asker<'a, E> {
-    pub fn beside_thread(seats: Seats, tally: &'a Tally, pair: Pair<E>) -> Result<Asker<'a, E>> {
-        let (end, theirs) = pair()?;
+    pub fn beside_thread(seats: Seats, bench: &'a Bench, (end, theirs): (E, E)) -> Result<Asker<'a, E>> {
         let peer = Builder::new().spawn(move || echo(theirs, seats)).context("starting a thread")?;
-        Ok(Asker::new(end, Peer::Thread(peer), seats, tally))
+        Ok(Asker::new(end, Peer::Thread(peer), seats, bench))
     }
 
-    pub fn beside_process(seats: Seats, tally: &'a Tally, pair: Pair<E>) -> Result<(Asker<'a, E>, Pid)> {
-        let (end, theirs) = pair()?;
+    pub fn beside_process(seats: Seats, bench: &'a Bench, (end, theirs): (E, E)) -> Result<(Asker<'a, E>, Pid)> {
         let mut ours = Some(end);
         let work = || {
             drop(ours.take()); // The child's copy: what it never closes, it can never see closed.
             u8::from(echo(theirs, seats).is_err())
         };
-        // SAFETY: the ends are descriptors that each process owns a copy of; none is a lock in shared memory.
+        // SAFETY: of what the ends have in shared memory, atomics are nobody's own, semaphores are destroyed by their
+        // maker alone, and a ring's roles are claimed after this; all else is descriptors, of which each has a copy.
         let child = unsafe { fork(work) }.context("starting a process")?;
         let pid = child.pid();
-        let end = ours.take().context("the parent keeps its own end")?;
-        let mut asker = Asker::new(end, Peer::Process(child), seats, tally);
+        let mut end = ours.take().context("the parent keeps its own end")?;
+        end.meet(pid);
+        let mut asker = Asker::new(end, Peer::Process(child), seats, bench);
         asker.exchanged.threads_at_fork = Some(fs::read_dir("/proc/self/task").context("counting threads")?.count());
         Ok((asker, pid))
     }
 
-    fn new(end: E, peer: Peer, seats: Seats, tally: &'a Tally) -> Asker<'a, E> {
+    fn new(end: E, peer: Peer, seats: Seats, bench: &'a Bench) -> Asker<'a, E> {
         let exchanged = Exchanged {
             seats,
             sent: 0,
@@ -85,11 +123,13 @@ impl<'a, E: End> Asker<'a, E> {
             peer_ended_well: false,
             threads_at_fork: None,
         };
-        Asker { end, peer: Some(peer), tally, exchanged }
+        let (row, gate) = (bench.floor.number(), end.gate());
+        Asker { end, peer: Some(peer), bench, row, gate, exchanged }
     }
 
     /// Sends so many messages, one after the other, and returns how many came back as they were sent.
     pub fn turn(&mut self, steps: u64) -> Result<u64> {
+        self.bench.floor.give_to(self.row, self.gate.as_ref());
         if self.exchanged.sent == 0 {
             self.exchanged.own_cpu = sched_getcpu().ok(); // Once: the seat is the same at every turn.
         }
@@ -105,8 +145,11 @@ impl<'a, E: End> Asker<'a, E> {
     }
 
     fn farewell(&mut self) -> Result<Message> {
+        self.bench.floor.give_to(self.row, self.gate.as_ref());
         self.end.send(Message::FAREWELL)?;
-        self.end.receive()
+        let last_words = self.end.receive()?;
+        self.end.part()?;
+        Ok(last_words)
     }
 }
 
@@ -124,7 +167,10 @@ impl<E: End> Drop for Asker<'_, E> {
             Some(Peer::Process(child)) if last_words.is_ok() => matches!(child.wait(), Ok(Exit::Code(0))),
             Some(Peer::Process(_)) | None => false, // It does not listen: dropping the handle kills it.
         };
-        self.tally.rows.borrow_mut().push(self.exchanged);
+        // A row whose first message was refused is a skipped one, and has nothing to tell.
+        if self.exchanged.sent > 0 {
+            self.bench.rows.borrow_mut().push(self.exchanged);
+        }
     }
 }
 
@@ -137,7 +183,8 @@ fn echo(mut end: impl End, seats: Seats) -> Result<()> {
         if message == Message::FAREWELL {
             let mut last_words = Message { number: seen, ..Message::FAREWELL };
             last_words.filling[0] = sched_getcpu()? as u64;
-            return end.send(last_words);
+            end.send(last_words)?;
+            return end.part();
         }
         let expected = message == Message::numbered(seen);
         seen += u64::from(expected);

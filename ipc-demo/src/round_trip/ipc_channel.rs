@@ -3,29 +3,23 @@
 use anyhow::{Context, Result};
 use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, bytes_channel};
 use ipc_demo::typed::{TypedEnd, typed_pair};
-use shared::Placement;
-use shared::measure::Rival;
 
-use super::exchange::{End, processes};
+use super::exchange::End;
 use super::message::Message;
-use super::tally::Tally;
 
-pub const TYPED: &str = "ipc-channel (typed), processes";
-pub const BYTES: &str = "ipc-channel (bytes), processes";
+type Typed = TypedEnd<Message, Message>;
 
-pub fn typed(placement: Placement, tally: &Tally) -> Rival<'_> {
-    processes(TYPED, placement, tally, || Ok(typed_pair::<Message, Message>()?))
+pub fn typed_ends() -> Result<(Typed, Typed)> {
+    Ok(typed_pair()?)
 }
 
-pub fn bytes(placement: Placement, tally: &Tally) -> Rival<'_> {
-    processes(BYTES, placement, tally, || {
-        let (to_second, from_first) = bytes_channel()?;
-        let (to_first, from_second) = bytes_channel()?;
-        Ok((BytesEnd { to: to_second, from: from_second }, BytesEnd { to: to_first, from: from_first }))
-    })
+pub fn bytes_ends() -> Result<(BytesEnd, BytesEnd)> {
+    let (to_second, from_first) = bytes_channel()?;
+    let (to_first, from_second) = bytes_channel()?;
+    Ok((BytesEnd { to: to_second, from: from_second }, BytesEnd { to: to_first, from: from_first }))
 }
 
-impl End for TypedEnd<Message, Message> {
+impl End for Typed {
     fn send(&mut self, message: Message) -> Result<()> {
         Ok(TypedEnd::send(self, message)?)
     }
@@ -35,7 +29,7 @@ impl End for TypedEnd<Message, Message> {
     }
 }
 
-struct BytesEnd {
+pub struct BytesEnd {
     to: IpcBytesSender,
     from: IpcBytesReceiver,
 }

@@ -5,19 +5,22 @@ use serde::{Deserialize, Serialize};
 /// The size of a message: one cache line on most machines.
 pub const BYTES: usize = 64;
 
+/// The same in words.
+pub const WORDS: usize = BYTES / size_of::<u64>();
+
 /// A number, and a filling that follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     pub number: u64,
-    pub filling: [u64; 7],
+    pub filling: [u64; WORDS - 1],
 }
 
 impl Message {
     /// What the peer answers to a message that is not the one it expects; no numbered message looks like it.
-    pub const WRONG: Message = Message { number: 0, filling: [0; 7] };
+    pub const WRONG: Message = Message { number: 0, filling: [0; WORDS - 1] };
 
     /// Asks the peer to say how many messages it got, and where it ran, and to end.
-    pub const FAREWELL: Message = Message { number: u64::MAX, filling: [0; 7] };
+    pub const FAREWELL: Message = Message { number: u64::MAX, filling: [0; WORDS - 1] };
 
     /// The message of that number, filled.
     pub fn numbered(number: u64) -> Message {

@@ -3,33 +3,27 @@
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use anyhow::Result;
-use shared::Placement;
-use shared::measure::Rival;
 
-use super::exchange::{End, threads};
+use super::exchange::End;
 use super::message::Message;
-use super::tally::Tally;
 
-pub const UNBOUNDED: &str = "std mpsc::channel, threads";
-pub const BOUNDED: &str = "std sync_channel(1), threads";
+type Unbounded = (Sender<Message>, Receiver<Message>);
+type Bounded = (SyncSender<Message>, Receiver<Message>);
 
-pub fn unbounded(placement: Placement, tally: &Tally) -> Rival<'_> {
-    threads(UNBOUNDED, placement, tally, || {
-        let (to_second, from_first) = channel();
-        let (to_first, from_second) = channel();
-        Ok(((to_second, from_second), (to_first, from_first)))
-    })
+pub fn unbounded() -> (Unbounded, Unbounded) {
+    let (to_second, from_first) = channel();
+    let (to_first, from_second) = channel();
+    ((to_second, from_second), (to_first, from_first))
 }
 
-pub fn bounded(placement: Placement, tally: &Tally) -> Rival<'_> {
-    threads(BOUNDED, placement, tally, || {
-        let (to_second, from_first) = sync_channel(1);
-        let (to_first, from_second) = sync_channel(1);
-        Ok(((to_second, from_second), (to_first, from_first)))
-    })
+/// Room for no message is a rendezvous: a sender waits for its receiver.
+pub fn bounded(messages: usize) -> (Bounded, Bounded) {
+    let (to_second, from_first) = sync_channel(messages);
+    let (to_first, from_second) = sync_channel(messages);
+    ((to_second, from_second), (to_first, from_first))
 }
 
-impl End for (Sender<Message>, Receiver<Message>) {
+impl End for Unbounded {
     fn send(&mut self, message: Message) -> Result<()> {
         Ok(self.0.send(message)?)
     }
@@ -39,7 +33,7 @@ impl End for (Sender<Message>, Receiver<Message>) {
     }
 }
 
-impl End for (SyncSender<Message>, Receiver<Message>) {
+impl End for Bounded {
     fn send(&mut self, message: Message) -> Result<()> {
         Ok(self.0.send(message)?)
     }

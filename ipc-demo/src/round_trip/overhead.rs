@@ -1,12 +1,15 @@
 //! Is a way between processes slower than its like between threads?
 
-use shared::Placement::{self, OtherCpu, SameCpu};
+use shared::Placement;
 use shared::Verdict::{self, Holds, Qualified, Refuted, Undecided};
 use shared::measure::Measured;
 use shared::number::three_digits;
 use shared::stats::Ratio;
 
-use super::{crossbeam, ipc_channel, mpsc, pipe, socket};
+use super::contests::place;
+use super::pairs::Placed;
+use super::rows::Between::{self, Processes, Threads};
+use super::rows::{CHANNELS, MECHANISMS, PIPE, RING, label};
 
 /// A way between processes, measured beside one between threads.
 pub struct Pairing {
@@ -14,37 +17,42 @@ pub struct Pairing {
     pub ratio: Ratio,
 }
 
-/// The same pipe between processes and between threads, then the fastest way of each; on one CPU, then on two.
-pub fn pairings(measured: &Measured) -> Vec<Pairing> {
-    let mut pairings = Vec::new();
-    for placement in [SameCpu, OtherCpu] {
-        let fastest = (fastest(measured, PROCESSES, placement), fastest(measured, CHANNELS, placement));
-        for (process, thread) in [(Some(pipe::PROCESSES), Some(pipe::THREADS)), fastest] {
+/// At each placement: the same pipe between processes and between threads; then the ring, and the fastest way, between
+/// processes against the fastest channel between threads.
+pub fn pairings(measured: &[Placed]) -> Vec<Pairing> {
+    let mut pairings: Vec<Pairing> = Vec::new();
+    for (placement, measured) in measured {
+        let channel = fastest_channel(measured, *placement);
+        let rivals = [
+            (Some(label(PIPE, Processes)), Some(label(PIPE, Threads))),
+            (Some(label(RING, Processes)), channel.clone()),
+            (fastest_between(Processes, measured, *placement), channel),
+        ];
+        for (process, thread) in rivals {
             let Some((process, thread)) = process.zip(thread) else { continue };
-            if let Some(ratio) = measured.ratio(process, thread, placement) {
-                pairings.push(Pairing { says: format!("'{process}' against '{thread}', {}", place(placement)), ratio });
+            let says = format!("'{process}' against '{thread}', {}", place(*placement));
+            let known = pairings.iter().any(|pairing| pairing.says == says); // The ring may be the fastest.
+            if let Some(ratio) = measured.ratio(&process, &thread, *placement).filter(|_| !known) {
+                pairings.push(Pairing { says, ratio });
             }
         }
     }
     pairings
 }
 
-/// The row with the smallest median; none if all were skipped.
-pub fn fastest(measured: &Measured, labels: &[&'static str], placement: Placement) -> Option<&'static str> {
-    let median = |label: &str| Some(measured.figures(label, placement)?.median().value);
-    let measured = labels.iter().filter_map(|&label| Some((label, median(label)?)));
-    Some(measured.min_by(|(_, one), (_, other)| one.total_cmp(other))?.0)
+pub fn fastest_channel(measured: &Measured, placement: Placement) -> Option<String> {
+    fastest(measured, placement, CHANNELS.iter().map(|name| label(name, Threads)))
 }
 
-pub const PROCESSES: &[&str] = &[pipe::PROCESSES, socket::PROCESSES, ipc_channel::TYPED, ipc_channel::BYTES];
-pub const CHANNELS: &[&str] = &[mpsc::UNBOUNDED, crossbeam::UNBOUNDED, mpsc::BOUNDED, crossbeam::BOUNDED];
+pub fn fastest_between(parties: Between, measured: &Measured, placement: Placement) -> Option<String> {
+    fastest(measured, placement, MECHANISMS.iter().map(|way| label(way.name, parties)))
+}
 
-pub fn place(placement: Placement) -> &'static str {
-    match placement {
-        Placement::SameCpu => "on one CPU",
-        Placement::OtherCpu => "on two CPUs",
-        Placement::Free => "wherever the kernel likes",
-    }
+/// The row with the smallest median; none if all were skipped.
+fn fastest(measured: &Measured, placement: Placement, labels: impl Iterator<Item = String>) -> Option<String> {
+    let with_median = |label: String| Some((measured.figures(&label, placement)?.median().value, label));
+    let fastest = labels.filter_map(with_median).min_by(|(one, _), (other, _)| one.total_cmp(other));
+    fastest.map(|(_, label)| label)
 }
 
 /// Does it add overhead? By how many of the pairings show the processes clearly slower.

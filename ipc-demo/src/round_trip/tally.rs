@@ -1,13 +1,10 @@
 //! Did every message arrive, and did both sides sit where their row says?
 
-use std::cell::RefCell;
-
 use shared::Stage;
 use shared::measure::{Seat, Seats};
 use shared::number::count;
 
-pub fn tell(stage: &mut Stage, tally: &Tally) {
-    let rows = tally.rows.borrow();
+pub fn tell(stage: &mut Stage, rows: &[Exchanged]) {
     let sum = |of: fn(&Exchanged) -> u64| rows.iter().map(of).sum::<u64>();
     let (sent, returned, seen) = (sum(|row| row.sent), sum(|row| row.returned), sum(|row| row.seen_by_peer));
     let got = format!("{} of {} in {} rows", count(returned), count(sent), rows.len());
@@ -30,12 +27,6 @@ pub fn tell(stage: &mut Stage, tally: &Tally) {
         seated == got,
         format!("{seated} of {got} rows"),
     );
-}
-
-/// What became of every row, written down as each one ends.
-#[derive(Default)]
-pub struct Tally {
-    pub rows: RefCell<Vec<Exchanged>>,
 }
 
 /// What one row exchanged, and where its two sides were seen.

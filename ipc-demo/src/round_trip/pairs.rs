@@ -1,0 +1,67 @@
+//! What does it cost that the other side is in another process? The same way for a message, between both.
+
+use shared::Placement::{self, OtherCpu, SameCpu};
+use shared::measure::Measured;
+use shared::stats::Ratio;
+use shared::{Cell, Column, Table};
+
+use super::contests::place;
+use super::rows::Between::{Processes, Threads};
+use super::rows::{MECHANISMS, Mechanism, label};
+
+/// The figures of one placement.
+pub type Placed = (Placement, Measured);
+
+pub fn table(measured: &[Placed]) -> Table {
+    let both = MECHANISMS.iter().filter(|way| way.is_between(Threads) && way.is_between(Processes));
+    let mut columns = vec![Column::label("the same way")];
+    for (placement, _) in measured {
+        let cpus = place(*placement).trim_start_matches("on ");
+        let column = |what: &str, unit: &str| Column::value(format!("{what}, {cpus}"), unit);
+        columns.extend([column("threads", "ns"), column("processes", "ns"), column("ratio", "")]);
+    }
+    let row = |way: &Mechanism| {
+        let cells = measured.iter().flat_map(|(placement, measured)| cells(way, measured, *placement));
+        [Cell::Text(way.name.to_owned())].into_iter().chain(cells).collect()
+    };
+    let title = "What the border between two processes costs: the same way for 64 bytes, between threads and between \
+                 processes";
+    Table { title: title.to_owned(), columns, rows: both.map(row).collect() }
+}
+
+fn cells(way: &Mechanism, measured: &Measured, placement: Placement) -> [Cell; 3] {
+    let [threads, processes] = [Threads, Processes].map(|between| label(way.name, between));
+    let median = |label: &str| {
+        measured.figures(label, placement).map_or(Cell::Nothing, |figures| Cell::Number(figures.median().value))
+    };
+    let ratio = measured.ratio(&processes, &threads, placement);
+    let ratio = ratio.map_or(Cell::Nothing, |ratio| match ratio.clear {
+        true => Cell::Number(ratio.ratio),
+        false => Cell::Text("too close".to_owned()),
+    });
+    [median(&threads), median(&processes), ratio]
+}
+
+/// How many ways are clearly slower between processes, clearly faster, and neither.
+pub fn in_words(measured: &[Placed]) -> String {
+    let part = |(placement, measured): &Placed| {
+        let ratio =
+            |way: &Mechanism| measured.ratio(&label(way.name, Processes), &label(way.name, Threads), *placement);
+        let ratios: Vec<Ratio> = MECHANISMS.iter().filter_map(ratio).collect();
+        let slower = ratios.iter().filter(|ratio| ratio.is_slower()).count();
+        let faster = ratios.iter().filter(|ratio| ratio.is_faster()).count();
+        let open = ratios.len() - slower - faster;
+        let of = ratios.len();
+        format!(
+            "{} {slower} of {of} clearly slower, {faster} clearly faster, {open} too close to call",
+            place(*placement)
+        )
+    };
+    let parts: Vec<String> = measured.iter().map(part).collect();
+    format!("So, between processes instead of threads, the same way is: {}.", parts.join("; "))
+}
+
+/// Placements that this machine has, the one with the shortest times first.
+pub fn placements(cpus: usize) -> &'static [Placement] {
+    if cpus > 1 { &[OtherCpu, SameCpu] } else { &[SameCpu] }
+}

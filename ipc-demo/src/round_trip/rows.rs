@@ -1,0 +1,219 @@
+//! Which ways does a message go, and between whom? One list, from which the comparisons and their legend are made.
+
+use shared::Placement::{self, Free, OtherCpu, SameCpu};
+use shared::measure::Rival;
+use shared::{Cell, Column, Table};
+
+use super::bench::Bench;
+use super::exchange::{self, End, Pair};
+use super::{
+    condvar, crossbeam, event, fifo, futex, ipc_channel, mpsc, park, pipe, queue, remote, ring, semaphore, signal,
+    socket, spin,
+};
+use crate::link::Way;
+
+/// A way for a message, and the rows in which it is measured.
+pub struct Mechanism {
+    pub name: &'static str,
+    /// By what it is made, exactly.
+    what: &'static str,
+    /// The crate whose work it is, unless it is the standard library's, the kernel's or a snippet's.
+    by: Option<&'static str>,
+    between: &'static [Between],
+    on: &'static [Placement],
+    rival: for<'a> fn(Draft<'a>) -> Rival<'a>,
+}
+
+/// Who talks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Between {
+    Threads,
+    Processes,
+    /// The same calls, and no other party: the control.
+    Nobody,
+}
+
+use Between::{Nobody, Processes, Threads};
+
+const T: &[Between] = &[Threads];
+const P: &[Between] = &[Processes];
+const BOTH: &[Between] = &[Threads, Processes];
+const AND_ALONE: &[Between] = &[Nobody, Threads, Processes];
+
+const PINNED: &[Placement] = &[SameCpu, OtherCpu];
+const EVERYWHERE: &[Placement] = &[SameCpu, OtherCpu, Free];
+
+pub const PIPE: &str = "pipe";
+pub const RING: &str = "ring*";
+pub const SPIN: &str = "spin*";
+pub const YIELD: &str = "yield*";
+pub const FUTEX: &str = "futex*";
+
+/// What threads use instead.
+pub const CHANNELS: [&str; 6] =
+    ["std channel", "crossbeam", "std sync(1)", "crossbeam(1)", "std sync(0)", "crossbeam(0)"];
+
+/// In the order in which they stand; like stands beside like.
+pub const MECHANISMS: &[Mechanism] = &[
+    row(CHANNELS[0], "std::sync::mpsc::channel()", T, PINNED, |at| at.rival(|_| Ok(mpsc::unbounded()))),
+    row(CHANNELS[1], "crossbeam_channel::unbounded()", T, PINNED, |at| at.rival(|_| Ok(crossbeam::unbounded())))
+        .of("crossbeam-channel"),
+    row(CHANNELS[2], "std::sync::mpsc::sync_channel(1)", T, PINNED, |at| at.rival(|_| Ok(mpsc::bounded(1)))),
+    row(CHANNELS[3], "crossbeam_channel::bounded(1)", T, EVERYWHERE, |at| at.rival(|_| Ok(crossbeam::bounded(1))))
+        .of("crossbeam-channel"),
+    row(CHANNELS[4], "std::sync::mpsc::sync_channel(0), a rendezvous", T, PINNED, |at| {
+        at.rival(|_| Ok(mpsc::bounded(0)))
+    }),
+    row(CHANNELS[5], "crossbeam_channel::bounded(0), a rendezvous", T, PINNED, |at| {
+        at.rival(|_| Ok(crossbeam::bounded(0)))
+    })
+    .of("crossbeam-channel"),
+    row("condvar", "std::sync::Mutex and Condvar around an Option", T, PINNED, |at| at.rival(|_| Ok(condvar::pair()))),
+    row("park*", "std::thread::park and Thread::unpark", T, PINNED, |at| at.rival(|_| park::pair())),
+    row(PIPE, "pipe_pair(): std::io::pipe() twice", AND_ALONE, EVERYWHERE, |at| at.rival(|_| pipe::pair())),
+    row("FIFO", "fifo: mkfifo(3) twice, opened and then unlinked", BOTH, PINNED, |at| {
+        at.rival(|bench| fifo::pair(&bench.directory))
+    }),
+    row("socketpair", "socket_pair(): UnixStream::pair()", BOTH, PINNED, |at| at.rival(|_| socket::stream_pair())),
+    row("datagram", "socketpair(AF_UNIX, SOCK_DGRAM)", BOTH, PINNED, |at| {
+        at.rival(|bench| socket::pair(Way::UnixDatagram, bench))
+    }),
+    row("seqpacket", "socketpair(AF_UNIX, SOCK_SEQPACKET)", BOTH, PINNED, |at| {
+        at.rival(|bench| socket::pair(Way::UnixSeqpacket, bench))
+    }),
+    row("TCP", "one connection on loopback, with TCP_NODELAY", BOTH, PINNED, |at| at.rival(socket::tcp_pair)),
+    row("UDP", "two connected sockets on loopback", BOTH, PINNED, |at| at.rival(|bench| socket::pair(Way::Udp, bench))),
+    row("queue", "MessageQueue::create(name, 1, 64) twice", BOTH, PINNED, |at| {
+        at.rival(|bench| queue::pair(&bench.queue))
+    }),
+    row("eventfd*", "Event::counter() twice; it can carry but a count", BOTH, PINNED, |at| at.rival(|_| event::pair())),
+    row("signal*", "queued_signal: sigqueue(3) and sigtimedwait(2)", BOTH, PINNED, |at| at.rival(|_| signal::pair())),
+    row("semaphore*", "sem_init(3) for processes, twice", BOTH, PINNED, |at| at.rival(|_| semaphore::pair())),
+    row(FUTEX, "FUTEX_WAKE for each message, FUTEX_WAIT at once", BOTH, PINNED, |at| at.rival(|_| futex::pair())),
+    row(YIELD, "looking again and again, and sched_yield(2)", BOTH, &[SameCpu], |at| {
+        at.rival(|_| spin::yielding_pair())
+    }),
+    row(SPIN, "looking again and again, without a pause", BOTH, &[OtherCpu], |at| at.rival(|_| spin::pair())),
+    row(RING, "Ring::new(4, 64) twice; spins, then a futex", AND_ALONE, EVERYWHERE, |at| at.rival(|_| ring::pair())),
+    row("vm_writev", "process_vm_writev there, process_vm_readv back; a futex tells when", P, PINNED, |at| {
+        at.rival(|_| remote::pair())
+    }),
+    row("ipc bytes", "ipc_channel::ipc::bytes_channel() twice", P, PINNED, |at| {
+        at.rival(|_| ipc_channel::bytes_ends())
+    })
+    .of("ipc-channel"),
+    row("ipc typed", "typed_pair(): ipc_channel::ipc::channel() twice", P, PINNED, |at| {
+        at.rival(|_| ipc_channel::typed_ends())
+    })
+    .of("ipc-channel"),
+];
+
+const fn row(
+    name: &'static str,
+    what: &'static str,
+    between: &'static [Between],
+    on: &'static [Placement],
+    rival: for<'a> fn(Draft<'a>) -> Rival<'a>,
+) -> Mechanism {
+    Mechanism { name, what, by: None, between, on, rival }
+}
+
+impl Mechanism {
+    const fn of(self, by: &'static str) -> Mechanism {
+        Mechanism { by: Some(by), ..self }
+    }
+
+    pub fn is_between(&self, parties: Between) -> bool {
+        self.between.contains(&parties)
+    }
+
+    /// Its rows at that placement, but for the control: nobody is no rival.
+    pub fn rivals<'a>(&self, placement: Placement, bench: &'a Bench) -> Vec<Rival<'a>> {
+        let parties = self.between.iter().filter(|between| **between != Nobody && self.on.contains(&placement));
+        parties.map(|between| self.rival(*between, placement, bench)).collect()
+    }
+
+    /// One row, wherever the list puts it.
+    pub fn rival<'a>(&self, between: Between, placement: Placement, bench: &'a Bench) -> Rival<'a> {
+        (self.rival)(Draft { label: label(self.name, between), between, placement, bench })
+    }
+}
+
+pub fn label(name: &str, between: Between) -> String {
+    let who = match between {
+        Threads => "threads",
+        Processes => "processes",
+        Nobody => "alone",
+    };
+    format!("{name}, {who}")
+}
+
+pub fn named(name: &str) -> Option<&'static Mechanism> {
+    MECHANISMS.iter().find(|mechanism| mechanism.name == name)
+}
+
+/// A row that only lacks its ends.
+pub struct Draft<'a> {
+    label: String,
+    between: Between,
+    placement: Placement,
+    bench: &'a Bench,
+}
+
+impl<'a> Draft<'a> {
+    fn rival<E: End>(self, pair: Pair<E>) -> Rival<'a> {
+        let Draft { label, between, placement, bench } = self;
+        match between {
+            Threads => exchange::threads(label, placement, bench, pair),
+            Processes => exchange::processes(label, placement, bench, pair),
+            Nobody => exchange::alone(label, placement, bench, pair),
+        }
+    }
+}
+
+/// What each name stands for.
+pub fn legend() -> Table {
+    let version = |mechanism: &Mechanism| match mechanism.by {
+        None => Cell::Nothing,
+        Some(name) => Cell::Text(version_of(name).unwrap_or("unknown").to_owned()),
+    };
+    let row = |mechanism: &Mechanism| {
+        vec![Cell::Text(mechanism.name.to_owned()), Cell::Text(mechanism.what.to_owned()), version(mechanism)]
+    };
+    Table {
+        title: "What each row is; *: the bytes lie in memory that both see, and the way named only says when"
+            .to_owned(),
+        columns: vec![Column::label("row"), Column::label("made of"), Column::label("version")],
+        rows: MECHANISMS.iter().map(row).collect(),
+    }
+}
+
+/// The version that this program was built with: the lock file's.
+fn version_of(name: &str) -> Option<&'static str> {
+    let lock = include_str!("../../../Cargo.lock");
+    let mut lines = lock.lines().skip_while(|line| *line != format!("name = \"{name}\""));
+    lines.nth(1)?.strip_prefix("version = \"")?.strip_suffix('"')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_crate_of_the_legend_has_a_version_in_the_lock_file() {
+        for name in MECHANISMS.iter().filter_map(|mechanism| mechanism.by) {
+            assert!(version_of(name).is_some_and(|version| version.split('.').count() == 3), "{name}");
+        }
+        assert_eq!(version_of("no-such-crate"), None);
+    }
+
+    #[test]
+    fn names_are_unique_and_short_enough_for_a_line() {
+        const ROOM: usize = 22; // What the figures leave of 80 columns.
+        for (index, mechanism) in MECHANISMS.iter().enumerate() {
+            let widest = mechanism.between.iter().map(|between| label(mechanism.name, *between).len()).max();
+            assert!(widest.is_some_and(|widest| widest <= ROOM), "{}", mechanism.name);
+            assert!(MECHANISMS[..index].iter().all(|other| other.name != mechanism.name), "{}", mechanism.name);
+        }
+    }
+}
