@@ -73,17 +73,21 @@ fn run(stage: &mut Stage) -> Result<()> {
     signal::block_first()?;
     let bench = Bench::new(stage);
     let mut measured: Vec<Placed> = Vec::new();
+    if usable_cpus().len() < 2 {
+        stage.say("There is one CPU for this program, so nothing can be said of two.");
+    }
     for placement in pairs::placements(usable_cpus().len()) {
         measured.push((*placement, stage.compare(contests::all(*placement, &bench))?));
     }
     stage.table(pairs::table(&measured));
     stage.say(pairs::in_words(&measured));
     let pairings = overhead::pairings(&measured);
-    for pairing in &pairings {
+    for pairing in pairings.iter().chain(&pairs::telling(&measured)) {
         stage.trend(&pairing.says, &pairing.ratio);
     }
     aside(stage, &bench)?;
     tally::tell(stage, &bench.rows.borrow());
+    // What the faster ones give up is observed by `crate::abilities`: its table belongs here.
     stage.table(rows::legend());
     if let Some(break_even) = answer::break_even(&measured) {
         stage.say(break_even);

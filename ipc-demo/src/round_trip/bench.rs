@@ -50,3 +50,42 @@ impl Floor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use nix::unistd::gettid;
+    use shared::measure::SystemClock;
+
+    use super::super::exchange::End;
+    use super::super::message::Message;
+    use super::super::spin;
+    use super::*;
+    use crate::asleep::wait_until_asleep;
+
+    #[test]
+    fn a_spinning_peer_sleeps_before_its_first_turn_and_whenever_another_has_the_floor() {
+        let (mut ours, mut theirs) = spin::pair().unwrap();
+        let (gate, floor) = (ours.gate(), Floor::default());
+        let (named, name) = mpsc::channel();
+        let peer = thread::spawn(move || {
+            named.send(gettid()).unwrap();
+            for _ in 0..2 {
+                let message = theirs.receive().unwrap();
+                theirs.send(message).unwrap();
+            }
+        });
+        let peer_id = name.recv().unwrap();
+        assert!(gate.is_some());
+        for number in 0..2 {
+            assert!(wait_until_asleep(peer_id, SystemClock).unwrap(), "turn {number}");
+            floor.give_to(1, gate.as_ref());
+            ours.send(Message::numbered(number)).unwrap();
+            assert_eq!(ours.receive().unwrap(), Message::numbered(number));
+            floor.give_to(2, None);
+        }
+        peer.join().unwrap();
+    }
+}

@@ -4,18 +4,10 @@ use shared::Placement;
 use shared::Verdict::{self, Holds, Qualified, Refuted, Undecided};
 use shared::measure::Measured;
 use shared::number::three_digits;
-use shared::stats::Ratio;
 
-use super::contests::place;
-use super::pairs::Placed;
+use super::pairs::{Pairing, Placed};
 use super::rows::Between::{self, Processes, Threads};
 use super::rows::{CHANNELS, MECHANISMS, PIPE, RING, label};
-
-/// A way between processes, measured beside one between threads.
-pub struct Pairing {
-    pub says: String,
-    pub ratio: Ratio,
-}
 
 /// At each placement: the same pipe between processes and between threads; then the ring, and the fastest way, between
 /// processes against the fastest channel between threads.
@@ -28,13 +20,10 @@ pub fn pairings(measured: &[Placed]) -> Vec<Pairing> {
             (Some(label(RING, Processes)), channel.clone()),
             (fastest_between(Processes, measured, *placement), channel),
         ];
-        for (process, thread) in rivals {
-            let Some((process, thread)) = process.zip(thread) else { continue };
-            let says = format!("'{process}' against '{thread}', {}", place(*placement));
-            let known = pairings.iter().any(|pairing| pairing.says == says); // The ring may be the fastest.
-            if let Some(ratio) = measured.ratio(&process, &thread, *placement).filter(|_| !known) {
-                pairings.push(Pairing { says, ratio });
-            }
+        for (process, thread) in rivals.into_iter().filter_map(|(process, thread)| process.zip(thread)) {
+            let pairing = Pairing::of(measured, *placement, &process, &thread);
+            // The ring may be the fastest: once is enough.
+            pairings.extend(pairing.filter(|new| pairings.iter().all(|known| known.says != new.says)));
         }
     }
     pairings
@@ -82,6 +71,8 @@ pub fn verdict(pairings: &[Pairing]) -> (Verdict, String) {
 
 #[cfg(test)]
 mod tests {
+    use shared::stats::Ratio;
+
     use super::*;
 
     fn pairing(ratio: f64, clear: bool) -> Pairing {

@@ -7,10 +7,24 @@ use shared::{Cell, Column, Table};
 
 use super::contests::place;
 use super::rows::Between::{Processes, Threads};
-use super::rows::{MECHANISMS, Mechanism, label};
+use super::rows::{MECHANISMS, Mechanism, PIPE, RING, SPIN, label};
 
 /// The figures of one placement.
 pub type Placed = (Placement, Measured);
+
+/// Two rows that were measured together, and the first one's time in the other's.
+pub struct Pairing {
+    pub says: String,
+    pub ratio: Ratio,
+}
+
+impl Pairing {
+    /// None if one of them was skipped.
+    pub fn of(measured: &Measured, placement: Placement, one: &str, other: &str) -> Option<Pairing> {
+        let ratio = measured.ratio(one, other, placement)?;
+        Some(Pairing { says: format!("'{one}' against '{other}', {}", place(placement)), ratio })
+    }
+}
 
 pub fn table(measured: &[Placed]) -> Table {
     let both = MECHANISMS.iter().filter(|way| way.is_between(Threads) && way.is_between(Processes));
@@ -59,6 +73,16 @@ pub fn in_words(measured: &[Placed]) -> String {
     };
     let parts: Vec<String> = measured.iter().map(part).collect();
     format!("So, between processes instead of threads, the same way is: {}.", parts.join("; "))
+}
+
+/// The ring beside itself, beside the usual way, and beside memory without any of its promises.
+pub fn telling(measured: &[Placed]) -> Vec<Pairing> {
+    let ring = label(RING, Processes);
+    let others = [label(RING, Threads), label(PIPE, Processes), label(SPIN, Processes)];
+    let of = |(placement, measured): &Placed| {
+        others.iter().filter_map(|other| Pairing::of(measured, *placement, &ring, other)).collect::<Vec<_>>()
+    };
+    measured.iter().flat_map(of).collect()
 }
 
 /// Placements that this machine has, the one with the shortest times first.

@@ -197,6 +197,10 @@ fn version_of(name: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use shared::measure::{Budget, Contest, SystemClock, Timing};
+
     use super::*;
 
     #[test]
@@ -205,6 +209,33 @@ mod tests {
             assert!(version_of(name).is_some_and(|version| version.split('.').count() == 3), "{name}");
         }
         assert_eq!(version_of("no-such-crate"), None);
+    }
+
+    /// All but the signals: the test harness has threads that they would end.
+    #[test]
+    fn every_way_between_threads_carries_its_messages_and_so_does_each_control() {
+        let own = format!("round-trip-{}", std::process::id());
+        let directory = std::env::temp_dir().join(&own);
+        fs::create_dir(&directory).unwrap();
+        let bench = Bench { directory: directory.clone(), queue: format!("/{own}"), ..Bench::default() };
+        let mut contest = Contest::new("all", "the way", Timing::Events);
+        let mut controls = 0;
+        for way in MECHANISMS.iter().filter(|way| way.name != "signal*") {
+            for between in way.between.iter().filter(|between| **between != Processes) {
+                controls += usize::from(*between == Nobody);
+                contest.add(way.rival(*between, Free, &bench));
+            }
+        }
+        let budget = Budget { rounds: 3, time_ns: 0, sample_ns: 0, events: 2, warm_up_ns: 0 };
+        let measured = contest.measure_with(&SystemClock, &budget).unwrap();
+        fs::remove_dir(&directory).unwrap(); // Empty: no name is left.
+        let done = measured.rows.iter().filter(|row| measured.figures(&row.label, row.placement).is_some()).count();
+        let rows = bench.rows.borrow();
+        assert_eq!(done, rows.len() + controls);
+        for row in rows.iter() {
+            assert!(row.sent > 0 && row.returned == row.sent && row.seen_by_peer == row.sent, "{row:?}");
+            assert!(row.peer_ended_well, "{row:?}");
+        }
     }
 
     #[test]

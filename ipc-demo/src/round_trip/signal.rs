@@ -23,7 +23,7 @@ pub fn block_first() -> Result<()> {
 pub fn pair() -> Result<(Beside<Signals>, Beside<Signals>)> {
     for side in [ASKER, PEER] {
         // A refusal (RLIMIT_SIGPENDING) shows itself here, and not while a peer waits.
-        send(getpid(), to_side(side), 0)?;
+        send(getpid(), to_side(side), 0).context("a queued signal")?;
         take(&[to_side(side)], Duration::ZERO)?.context("a signal to oneself, while it is blocked")?;
     }
     let to = getpid(); // Right for the peer, and for an asker whose peer is a thread; any other one meets its peer.
