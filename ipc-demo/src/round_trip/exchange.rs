@@ -3,7 +3,7 @@
 use std::fs;
 use std::thread::{Builder, JoinHandle};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::sched::sched_getcpu;
 use nix::unistd::Pid;
 use process_demo::child::{Child, Exit, fork};
@@ -145,9 +145,12 @@ impl<'a, E: End> Asker<'a, E> {
     }
 
     fn farewell(&mut self) -> Result<Message> {
+        // A peer that lost or changed a message may be gone, and not every way tells.
+        ensure!(self.exchanged.returned == self.exchanged.sent, "the peer has failed");
         self.bench.floor.give_to(self.row, self.gate.as_ref());
         self.end.send(Message::FAREWELL)?;
         let last_words = self.end.receive()?;
+        ensure!(last_words.number <= self.exchanged.sent, "the peer has not understood");
         self.end.part()?;
         Ok(last_words)
     }
@@ -163,9 +166,10 @@ impl<E: End> Drop for Asker<'_, E> {
             self.exchanged.peer_cpu = usize::try_from(cpu).ok();
         }
         self.exchanged.peer_ended_well = match self.peer.take() {
-            Some(Peer::Thread(peer)) => matches!(peer.join(), Ok(Ok(()))),
+            Some(Peer::Thread(peer)) if last_words.is_ok() => matches!(peer.join(), Ok(Ok(()))),
             Some(Peer::Process(child)) if last_words.is_ok() => matches!(child.wait(), Ok(Exit::Code(0))),
-            Some(Peer::Process(_)) | None => false, // It does not listen: dropping the handle kills it.
+            // It does not listen. Dropping the handle kills a process; a thread ends with this one.
+            Some(_) | None => false,
         };
         // A row whose first message was refused is a skipped one, and has nothing to tell.
         if self.exchanged.sent > 0 {
@@ -179,7 +183,13 @@ fn echo(mut end: impl End, seats: Seats) -> Result<()> {
     let _pinned = seats.peer.sit()?;
     let mut seen = 0;
     loop {
-        let message = end.receive()?;
+        let message = match end.receive() {
+            Ok(message) => message,
+            Err(error) => {
+                let _ = end.send(Message::WRONG); // Else the asker would wait for ever, where a way has no end to see.
+                return Err(error);
+            }
+        };
         if message == Message::FAREWELL {
             let mut last_words = Message { number: seen, ..Message::FAREWELL };
             last_words.filling[0] = sched_getcpu()? as u64;

@@ -17,7 +17,7 @@ pub struct Message {
 
 impl Message {
     /// What the peer answers to a message that is not the one it expects; no numbered message looks like it.
-    pub const WRONG: Message = Message { number: 0, filling: [0; WORDS - 1] };
+    pub const WRONG: Message = Message { number: u64::MAX - 1, filling: [0; WORDS - 1] };
 
     /// Asks the peer to say how many messages it got, and where it ran, and to end.
     pub const FAREWELL: Message = Message { number: u64::MAX, filling: [0; WORDS - 1] };
@@ -61,7 +61,7 @@ mod tests {
     fn no_two_messages_agree_in_any_word() {
         let (one, next) = (Message::numbered(1), Message::numbered(3));
         assert!(one.filling.iter().zip(next.filling).all(|(ours, theirs)| *ours != theirs));
-        assert_ne!(Message::numbered(0), Message::WRONG);
+        assert_ne!(Message::numbered(u64::MAX - 1), Message::WRONG);
         assert_ne!(Message::numbered(u64::MAX), Message::FAREWELL);
     }
 }
