@@ -17,9 +17,10 @@ pub fn pair(name: &str) -> Result<(QueueEnd, QueueEnd)> {
     Ok((QueueEnd { to: to_peer, from: from_peer }, QueueEnd { to: to_asker, from: from_asker }))
 }
 
+pub const MESSAGES: usize = 1; // No more are ever under way, and a user's share of queued bytes is small.
+
 /// Two handles of one queue.
 fn one_way(name: &str) -> Result<(MessageQueue, MessageQueue)> {
-    const MESSAGES: usize = 1; // No more are ever under way, and a user's share of queued bytes is small.
     let (to, name_of_both) = MessageQueue::create(name, MESSAGES, BYTES).context("a message queue")?;
     let from = MessageQueue::open(name)?;
     drop(name_of_both);

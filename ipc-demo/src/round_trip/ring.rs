@@ -16,7 +16,7 @@ pub struct RingEnd {
     claimed: Option<(Sender, Receiver)>,
 }
 
-const SLOTS: usize = 4; // One message is under way at a time; four so that slots are given back one by one.
+pub const SLOTS: usize = 16; // One message is under way at a time; with so many, slots are given back four at once.
 
 pub fn pair() -> Result<(RingEnd, RingEnd)> {
     let ring = || Ring::new(SLOTS, BYTES).context("a ring");

@@ -94,7 +94,7 @@ pub const MECHANISMS: &[Mechanism] = &[
         at.rival(|_| spin::yielding_pair())
     }),
     row(SPIN, "looking again and again, without a pause", BOTH, &[OtherCpu], |at| at.rival(|_| spin::pair())),
-    row(RING, "Ring::new(4, 64) twice; spins, then a futex", AND_ALONE, EVERYWHERE, |at| at.rival(|_| ring::pair())),
+    row(RING, "Ring::new(16, 64) twice; spins, then a futex", AND_ALONE, EVERYWHERE, |at| at.rival(|_| ring::pair())),
     row("vm_writev", "process_vm_writev there, process_vm_readv back; a futex tells when", P, PINNED, |at| {
         at.rival(|_| remote::pair())
     }),
@@ -201,6 +201,7 @@ mod tests {
 
     use shared::measure::{Budget, Contest, SystemClock, Timing};
 
+    use super::super::message::BYTES;
     use super::*;
 
     #[test]
@@ -236,6 +237,13 @@ mod tests {
             assert!(row.sent > 0 && row.returned == row.sent && row.seen_by_peer == row.sent, "{row:?}");
             assert!(row.peer_ended_well, "{row:?}");
         }
+    }
+
+    #[test]
+    fn the_legend_names_the_sizes_that_are_used() {
+        let says = |name: &str, what: String| assert!(named(name).unwrap().what.starts_with(&what), "{what}");
+        says(RING, format!("Ring::new({}, {BYTES}) twice", ring::SLOTS));
+        says("queue", format!("MessageQueue::create(name, {}, {BYTES}) twice", queue::MESSAGES));
     }
 
     #[test]
