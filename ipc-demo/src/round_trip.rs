@@ -67,7 +67,7 @@ fn run(stage: &mut Stage) -> Result<()> {
         "First: can a process reach another one at all? Each child chooses a byte after the fork and sends it home.",
     );
     let ways = ways::try_all(&format!("/{}", stage.name("byte")), stage.directory())?;
-    tell_ways(stage, &ways);
+    ways::tell(stage, &ways);
 
     stage.say("Then: 64 bytes go to a peer and come back, different each time, checked by both sides.");
     signal::block_first()?;
@@ -85,13 +85,13 @@ fn run(stage: &mut Stage) -> Result<()> {
     for pairing in pairings.iter().chain(&pairs::telling(&measured)) {
         stage.trend(&pairing.says, &pairing.ratio);
     }
-    aside(stage, &bench)?;
-    tally::tell(stage, &bench.rows.borrow());
-    // What the faster ones give up is observed by `crate::abilities`: its table belongs here.
-    stage.table(rows::legend());
     if let Some(break_even) = answer::break_even(&measured) {
         stage.say(break_even);
     }
+    // What the faster ones give up is observed by `crate::abilities`: its table belongs here.
+    aside(stage, &bench)?;
+    tally::tell(stage, &bench.rows.borrow());
+    stage.table(rows::legend());
 
     let (verdict, because) = ways::verdict(&ways);
     stage.verdict(Claim::ProcessesNeedIpc, verdict, because)?;
@@ -120,14 +120,4 @@ fn aside(stage: &mut Stage, bench: &Bench) -> Result<()> {
     stage.say("Who spins on a CPU that both share keeps it from the one who would answer, for whole time slices.");
     stage.compare(exit_status::contest(bench))?;
     Ok(())
-}
-
-fn tell_ways(stage: &mut Stage, ways: &[ways::Way]) {
-    stage.table(ways::table(ways));
-    let shared = ways::variable_is_shared(ways);
-    let seen = if shared { "the child's byte" } else { "its own value, unchanged" };
-    stage.fact("After the child changed an ordinary variable, its parent still sees its own value", !shared, seen);
-    let (tried, worked) = ways::named(ways);
-    let says = "Every way that the claim names and this machine allows brought the byte";
-    stage.fact(says, worked == tried, format!("{worked} of {tried}"));
 }

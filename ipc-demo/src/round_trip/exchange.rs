@@ -168,7 +168,7 @@ impl<E: End> Drop for Asker<'_, E> {
         self.exchanged.peer_ended_well = match self.peer.take() {
             Some(Peer::Thread(peer)) if last_words.is_ok() => matches!(peer.join(), Ok(Ok(()))),
             Some(Peer::Process(child)) if last_words.is_ok() => matches!(child.wait(), Ok(Exit::Code(0))),
-            // It does not listen. Dropping the handle kills a process; a thread ends with this one.
+            // It does not listen. Dropping the handle kills a process; a thread ends with the program.
             Some(_) | None => false,
         };
         // A row whose first message was refused is a skipped one, and has nothing to tell.

@@ -2,6 +2,7 @@
 
 use shared::Placement::{self, OtherCpu, SameCpu};
 use shared::measure::Measured;
+use shared::number::three_digits;
 use shared::stats::Ratio;
 use shared::{Cell, Column, Table};
 
@@ -38,8 +39,8 @@ pub fn table(measured: &[Placed]) -> Table {
         let cells = measured.iter().flat_map(|(placement, measured)| cells(way, measured, *placement));
         [Cell::Text(way.name.to_owned())].into_iter().chain(cells).collect()
     };
-    let title = "What the border between two processes costs: the same way for 64 bytes, between threads and between \
-                 processes";
+    let title = "What the border between two processes costs: 64 bytes there and back by the same way, between threads \
+                 and between processes (~: too close to call)";
     Table { title: title.to_owned(), columns, rows: both.map(row).collect() }
 }
 
@@ -51,7 +52,7 @@ fn cells(way: &Mechanism, measured: &Measured, placement: Placement) -> [Cell; 3
     let ratio = measured.ratio(&processes, &threads, placement);
     let ratio = ratio.map_or(Cell::Nothing, |ratio| match ratio.clear {
         true => Cell::Number(ratio.ratio),
-        false => Cell::Text("too close".to_owned()),
+        false => Cell::Text(format!("~{}", three_digits(ratio.ratio))),
     });
     [median(&threads), median(&processes), ratio]
 }

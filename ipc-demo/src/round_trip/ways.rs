@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use shared::Verdict::{Holds, Qualified, Refuted, Undecided};
-use shared::{Cell, Column, Mood, Table, Verdict, refused};
+use shared::{Cell, Column, Mood, Stage, Table, Verdict, refused};
 
 /// One way, and whether the byte arrived; or why it could not be tried here.
 pub struct Way {
@@ -52,7 +52,17 @@ pub fn try_all(queue: &str, directory: &Path) -> Result<Vec<Way>> {
     attempts.iter().map(outcome).collect()
 }
 
-pub fn table(ways: &[Way]) -> Table {
+pub fn tell(stage: &mut Stage, ways: &[Way]) {
+    stage.table(table(ways));
+    let shared = variable_is_shared(ways);
+    let seen = if shared { "the child's byte" } else { "its own value, unchanged" };
+    stage.fact("After the child changed an ordinary variable, its parent still sees its own value", !shared, seen);
+    let (tried, worked) = named(ways);
+    let says = "Every way that the claim names and this machine allows brought the byte";
+    stage.fact(says, worked == tried, format!("{worked} of {tried}"));
+}
+
+fn table(ways: &[Way]) -> Table {
     let word = |says: &str, mood| Cell::Word { says: says.to_owned(), mood };
     let row = |way: &Way| {
         let named = word(if way.kind == Kind::Named { "yes" } else { "no" }, Mood::Neutral);
@@ -71,13 +81,13 @@ pub fn table(ways: &[Way]) -> Table {
 }
 
 /// How many of the named ways could be tried here, and how many of them brought the byte.
-pub fn named(ways: &[Way]) -> (usize, usize) {
+fn named(ways: &[Way]) -> (usize, usize) {
     let tried = ways.iter().filter(|way| way.kind == Kind::Named && way.arrived.is_ok());
     (tried.count(), arrived(ways, Kind::Named).len())
 }
 
 /// Whether the child's change of an ordinary variable was seen by its parent.
-pub fn variable_is_shared(ways: &[Way]) -> bool {
+fn variable_is_shared(ways: &[Way]) -> bool {
     !arrived(ways, Kind::Variable).is_empty()
 }
 
