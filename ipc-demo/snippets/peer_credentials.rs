@@ -68,8 +68,8 @@ impl Peer {
     pub fn of(socket: &UnixStream) -> Result<Peer> {
         let process = match getsockopt(socket, PeerPidfd) {
             Ok(process) => Some(process),
-            Err(Errno::ENOPROTOOPT | Errno::EINVAL) => None, // An older kernel; or the process has been reaped already.
-            Err(Errno::ESRCH | Errno::ENODATA) => None,
+            Err(Errno::ENOPROTOOPT) => None, // Before Linux 6.5.
+            Err(Errno::EINVAL | Errno::ESRCH | Errno::ENODATA) => None, // That process has been reaped already.
             Err(error) => return Err(error.into()),
         };
         let noted = getsockopt(socket, PeerCredentials)?;
@@ -82,7 +82,12 @@ impl Peer {
     pub fn has_ended(&self) -> Result<Option<bool>> {
         let Some(process) = &self.process else { return Ok(None) };
         let mut watched = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-        poll(&mut watched, PollTimeout::ZERO)?; // It only looks, so no signal can interrupt it.
+        while let Err(error) = poll(&mut watched, PollTimeout::ZERO) {
+            // It only looks, and a signal that comes in this very moment interrupts it all the same.
+            if error != Errno::EINTR {
+                return Err(error.into());
+            }
+        }
         Ok(Some(watched[0].any() == Some(true))) // Readable once the process has ended, or is gone.
     }
 
