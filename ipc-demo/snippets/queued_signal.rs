@@ -43,7 +43,7 @@
 use std::io::{Error, Result};
 use std::mem::{MaybeUninit, zeroed};
 use std::ptr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int, pid_t, sigval};
@@ -73,12 +73,17 @@ pub fn block(signals: &[c_int]) -> Result<()> {
 }
 
 /// Takes one of these signals, which must be blocked: the lowest number first, and of one number the earliest. Waits at
-/// most so long; none if the time is up. No time at all only looks.
+/// most so long; none if the time is up. No time at all only looks, and what no clock can show is for ever.
+///
+/// Errors: EINVAL for what is no signal; see sigtimedwait(2).
 pub fn take(signals: &[c_int], time: Duration) -> Result<Option<Taken>> {
+    const LONGEST: Duration = Duration::from_secs(1 << 30); // 34 years, which every `time_t` can hold.
     let set = set_of(signals)?;
-    let limit = libc::timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos() as _ };
+    let deadline = Instant::now().checked_add(time);
     let mut about = MaybeUninit::<libc::siginfo_t>::zeroed();
     loop {
+        let left = deadline.map_or(LONGEST, |at| at.saturating_duration_since(Instant::now()).min(LONGEST));
+        let limit = libc::timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos() as _ };
         // SAFETY: the set, the room for what is told and the limit live during the call.
         match Errno::result(unsafe { libc::sigtimedwait(&set, about.as_mut_ptr(), &limit) }) {
             Ok(signal) => {
@@ -91,7 +96,7 @@ pub fn take(signals: &[c_int], time: Duration) -> Result<Option<Taken>> {
                 return Ok(Some(Taken { signal, number, sender }));
             }
             Err(Errno::EAGAIN) => return Ok(None),
-            Err(Errno::EINTR) => {} // A handler of another signal ran; the wait begins anew.
+            Err(Errno::EINTR) => {} // A handler of another signal ran: wait for what is left of the time.
             Err(error) => return Err(error.into()),
         }
     }
@@ -149,5 +154,14 @@ mod tests {
         block(&signals).unwrap();
         assert_eq!(take(&signals, Duration::ZERO).unwrap(), None);
         assert_eq!(take(&signals, Duration::from_millis(1)).unwrap(), None);
+    }
+
+    #[test]
+    fn a_time_beyond_the_clock_is_no_error() {
+        let signals = [libc::SIGRTMIN() + 2];
+        block(&signals).unwrap();
+        // SAFETY: it takes two numbers; the signal goes to this thread, which has it blocked.
+        assert_eq!(unsafe { libc::pthread_kill(libc::pthread_self(), signals[0]) }, 0);
+        assert_eq!(take(&signals, Duration::MAX).unwrap().unwrap().signal, signals[0]);
     }
 }
