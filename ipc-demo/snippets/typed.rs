@@ -9,6 +9,10 @@
 //! its receiver never learns that nobody sends any more. Creating, sending and receiving start no thread
 //! (ipc-channel's `ROUTER` does), so more forks may follow.
 //!
+//! A value larger than the socket's buffer goes in pieces. Whoever may be killed or interrupted in the middle of one
+//! should know that ipc-channel does not tell a value that broke off from the end; and signal handlers should be
+//! installed with SA_RESTART, so that they interrupt neither side.
+//!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use nix::sys::wait::{WaitStatus, waitpid};
 //! use nix::unistd::{ForkResult, fork};
@@ -68,23 +72,26 @@ where
     /// Sends one value; blocks while the socket's buffer is full.
     ///
     /// Errors: `SerializationError` if serde refuses the value; `Io` with EPIPE or ECONNRESET once nobody can receive
-    /// it any more, and with EINTR if a signal handler ran while the buffer was full: the value was not sent then.
+    /// it any more, and with EINTR if a signal handler without SA_RESTART ran while the buffer was full: the value was
+    /// not sent then, and if it goes in pieces, the other side gets none in its place.
+    ///
+    /// A value larger than the buffer keeps this waiting for ever if its receiver dies in the middle: while it is sent,
+    /// this process holds the receiving end of its pieces too.
     pub fn send(&self, value: Sent) -> Result<(), IpcError> {
         self.to.send(value)
     }
 
-    /// Waits for the next value; none once all copies of the other end's sender are gone.
+    /// Waits for the next value; none once all copies of the other end's sender are gone, and also if the sender died,
+    /// or gave up, in the middle of a value that goes in pieces.
     ///
-    /// Errors: `SerializationError` if the bytes are no such value; `Io` with what recvmsg(2) says, EMFILE if a value
-    /// brings a descriptor and there may be no further one.
+    /// Errors: `SerializationError` if the bytes are no such value; `Io` with what recvmsg(2) says: EINTR if a signal
+    /// handler without SA_RESTART ran meanwhile. This does not wait again then, for of a value that goes in pieces some
+    /// may have been taken already: it is lost, and the next call would return the one after it.
     pub fn receive(&self) -> Result<Option<Received>, IpcError> {
-        loop {
-            match self.from.recv() {
-                Ok(value) => return Ok(Some(value)),
-                Err(IpcError::Disconnected) => return Ok(None),
-                Err(IpcError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {} // ipc-channel gives up.
-                Err(error) => return Err(error),
-            }
+        match self.from.recv() {
+            Ok(value) => Ok(Some(value)),
+            Err(IpcError::Disconnected) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }
