@@ -30,25 +30,39 @@ pub struct Framed<Stream> {
     stream: Stream,
     at_most: u32,
     frame: Vec<u8>,
-    out_of_step: bool,
+    sending: Place,
+    receiving: Place,
+}
+
+/// Whether it is known where the next frame begins, in one direction; the other one does not mind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    BetweenFrames,
+    Lost,
 }
 
 impl<Stream> Framed<Stream> {
     /// Messages have at most `at_most` bytes, in both directions.
     pub fn new(stream: Stream, at_most: u32) -> Framed<Stream> {
-        Framed { stream, at_most, frame: Vec::new(), out_of_step: false }
+        Framed { stream, at_most, frame: Vec::new(), sending: Place::BetweenFrames, receiving: Place::BetweenFrames }
     }
 
     /// The stream itself, wherever it stands.
     pub fn into_inner(self) -> Stream {
         self.stream
     }
+}
 
-    fn in_step(&self) -> Result<()> {
-        if self.out_of_step {
-            return Err(Error::other("an earlier message failed, and nobody knows where the next one begins"));
+impl Place {
+    fn is_known(self) -> Result<()> {
+        match self {
+            Place::BetweenFrames => Ok(()),
+            Place::Lost => Err(Error::other("an earlier message failed, and nobody knows where the next one begins")),
         }
-        Ok(())
+    }
+
+    fn after<T>(outcome: &Result<T>) -> Place {
+        if outcome.is_ok() { Place::BetweenFrames } else { Place::Lost }
     }
 }
 
@@ -57,9 +71,10 @@ impl<Stream: Write> Framed<Stream> {
     ///
     /// Length and message go out in one write: in a pipe, frames up to PIPE_BUF bytes of several writers do not mix.
     /// Errors: `InvalidInput` for a message above the bound, of which nothing is sent; and what the stream's writer says,
-    /// after which the frame may be there in part, and every further call is an error.
+    /// after which the frame may be there in part, and every further `send` is an error. What the other side has sent
+    /// before can still be received: why it went, perhaps.
     pub fn send(&mut self, message: &[u8]) -> Result<()> {
-        self.in_step()?;
+        self.sending.is_known()?;
         let length = u32::try_from(message.len()).ok().filter(|&length| length <= self.at_most);
         let Some(length) = length else {
             let says = format!("a message of {} bytes, where {} are allowed", message.len(), self.at_most);
@@ -69,7 +84,7 @@ impl<Stream: Write> Framed<Stream> {
         self.frame.extend_from_slice(&length.to_le_bytes());
         self.frame.extend_from_slice(message);
         let sent = self.stream.write_all(&self.frame).and_then(|()| self.stream.flush());
-        self.out_of_step = sent.is_err();
+        self.sending = Place::after(&sent);
         sent
     }
 }
@@ -78,11 +93,11 @@ impl<Stream: Read> Framed<Stream> {
     /// Waits for the next whole message; none if the stream ended between two messages.
     ///
     /// Errors: `UnexpectedEof` if it ended within one, `InvalidData` for a length above the bound, and what the stream's
-    /// reader says. After an error every further call is one.
+    /// reader says. After an error every further `receive` is one.
     pub fn receive(&mut self) -> Result<Option<Vec<u8>>> {
-        self.in_step()?;
+        self.receiving.is_known()?;
         let received = self.receive_frame();
-        self.out_of_step = received.is_err();
+        self.receiving = Place::after(&received);
         received
     }
 
@@ -176,5 +191,28 @@ mod tests {
         let mut to = Framed::new(&mut room[..], 100);
         assert_eq!(to.send(b"abc").unwrap_err().kind(), ErrorKind::WriteZero);
         assert_eq!(to.send(b"").unwrap_err().kind(), ErrorKind::Other);
+    }
+
+    #[test]
+    fn who_cannot_send_any_more_still_receives_why() {
+        struct Gone<'a>(&'a [u8]);
+        impl Read for Gone<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+                self.0.read(buffer)
+            }
+        }
+        impl Write for Gone<'_> {
+            fn write(&mut self, _: &[u8]) -> Result<usize> {
+                Err(ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> Result<()> {
+                Ok(())
+            }
+        }
+        let last_words = frames(&[b"too long"]);
+        let mut both = Framed::new(Gone(&last_words), 100);
+        assert_eq!(both.send(b"abc").unwrap_err().kind(), ErrorKind::BrokenPipe);
+        assert_eq!(both.receive().unwrap().as_deref(), Some(&b"too long"[..]));
+        assert_eq!(both.send(b"").unwrap_err().kind(), ErrorKind::Other);
     }
 }
