@@ -126,7 +126,7 @@ fn udp() -> Result<(OwnedFd, OwnedFd)> {
 }
 
 /// In a sandbox without any network these mean that this machine does not offer it.
-fn refused_without_loopback(error: anyhow::Error) -> anyhow::Error {
+pub fn refused_without_loopback(error: anyhow::Error) -> anyhow::Error {
     let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
     match kind {
         Some(ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable) => {

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 
 use super::{Ends, HALF_BYTES, Names, Receiver, Refusal, Sender, Undo};
+use crate::link::refused_without_loopback;
 
 struct Records(OwnedFd);
 
@@ -41,10 +42,13 @@ pub fn unix(names: &Names) -> Result<Ends> {
 }
 
 pub fn udp(_: &Names) -> Result<Ends> {
-    let (sender, receiver) = (UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)), UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)));
-    let (sender, receiver) = (sender.context("a UDP socket on loopback")?, receiver?);
-    let address = receiver.local_addr()?;
-    sender.connect(address)?;
-    let ends = Ends::private(Records(sender.into()), Records(receiver.into()));
-    Ok(Ends { port: Some(address.port()), ..ends })
+    let connected = || {
+        let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
+        let (sender, receiver) = (bind()?, bind()?);
+        sender.connect(receiver.local_addr()?)?;
+        let port = receiver.local_addr()?.port();
+        Ok((sender, receiver, port))
+    };
+    let (sender, receiver, port) = connected().map_err(refused_without_loopback).context("UDP on loopback")?;
+    Ok(Ends { port: Some(port), ..Ends::private(Records(sender.into()), Records(receiver.into())) })
 }

@@ -7,12 +7,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use super::{Ends, HALF_BYTES, Names, Receiver, Refusal, Sender, Undo};
+use crate::link::refused_without_loopback;
 
 const FLOOD_BYTES: usize = 1 << 16; // TCP takes megabytes: in halves of a message that would be long.
 
@@ -53,11 +54,15 @@ pub fn unix(_: &Names) -> Result<Ends> {
 }
 
 pub fn tcp(_: &Names) -> Result<Ends> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("a TCP socket on loopback")?;
-    let address = listener.local_addr()?;
-    let sender = TcpStream::connect(address)?;
-    let (receiver, _) = listener.accept()?;
-    Ok(Ends { port: Some(address.port()), ..Ends::private(Stream::of(sender), Stream::of(receiver)) })
+    let connected = || {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let sender = TcpStream::connect(listener.local_addr()?)?;
+        let (receiver, whose) = listener.accept()?;
+        ensure!(whose == sender.local_addr()?, "somebody else connected first");
+        Ok((sender, receiver, listener.local_addr()?.port()))
+    };
+    let (sender, receiver, port) = connected().map_err(refused_without_loopback).context("TCP on loopback")?;
+    Ok(Ends { port: Some(port), ..Ends::private(Stream::of(sender), Stream::of(receiver)) })
 }
 
 pub fn fifo(names: &Names) -> Result<Ends> {
