@@ -6,6 +6,7 @@ mod datagram;
 mod memory;
 mod queue;
 mod ring;
+mod semaphore;
 mod signal;
 mod stream;
 
@@ -172,6 +173,7 @@ pub const WAYS: &[Way] = &[
     way("POSIX queue", "messages", queue::open),
     way("eventfd", "counts", counter::bare),
     way("eventfd + pidfd", "counts", counter::beside_a_pidfd),
+    Way { flood: Flood::NeverBlocks, ..way("semaphore", "counts", semaphore::open) },
     way("memory + futex", "bytes", memory::futex),
     way("memory + robust", "bytes", memory::robust),
     Way { patience_ms: RING_LOOKS_WITHIN_MS, ..way("ring", "messages", ring::open) },
