@@ -10,7 +10,7 @@ mod ways;
 use anyhow::Result;
 use shared::{Demo, Extras, Snippet, Stage};
 
-use matrix::{Row, lost};
+use matrix::Row;
 use watch::Answer;
 use ways::Names;
 
@@ -21,7 +21,8 @@ pub const DEMO: Demo = Demo {
     rule: "It gives no verdict. Each cell is what was seen: a victim is stopped when it has written, or read, one half \
            of a message; the other side is seen asleep in its call; then the victim is killed and reaped. 'Silence' \
            is said only of a survivor that was not once woken since: its count of switches has not changed. What is \
-           lost is what the writer got rid of, less what the reader took and a newcomer could still fetch.",
+           lost is what the writer got rid of before its reader died, less what that one took and a newcomer could \
+           still fetch.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "ipc-demo/snippets/ring.rs", text: include_str!("../snippets/ring.rs") },
@@ -81,12 +82,12 @@ fn answer(rows: &[Row]) -> String {
     let tried: Vec<&Row> = rows.iter().filter(|row| row.seen.is_ok()).collect();
     let silent: Vec<&str> = tried.iter().filter(|row| !row.notices()).map(|row| row.way.name).collect();
     let silent = if silent.is_empty() { "none".to_owned() } else { silent.join(", ") };
-    let losing = tried.iter().filter(|row| row.sights().any(|sight| lost(sight) > 0)).count();
+    let losing = tried.iter().filter(|row| row.lost() > 0).count();
     let leaving = tried.iter().filter(|row| !row.left().is_empty()).count();
     format!(
         "It depends on the mechanism: {} of {} told both sides of the other's death, by an end or an error; with the \
-         rest a side can wait for ever ({silent}). {losing} lost what was sent and not yet read, and {leaving} left a \
-         name or a port behind.",
+         rest a side can wait for ever ({silent}). When the reader died, {losing} lost what was sent and not yet read; \
+         {leaving} left a name or a port behind.",
         tried.iter().filter(|row| row.notices()).count(),
         tried.len(),
     )

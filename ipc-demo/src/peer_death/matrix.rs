@@ -61,6 +61,17 @@ impl Row {
         self.seen.is_ok() && self.sights().all(|sight| notices(&sight.answer))
     }
 
+    /// What the writer got rid of and nobody can ever read, since its reader died: the most of any round.
+    pub fn lost(&self) -> u64 {
+        let deaths = self.seen.iter().flatten();
+        deaths
+            .map(|Deaths { reader_died: Sight { accepted, received, fetched, .. }, .. }| {
+                accepted.saturating_sub(received + fetched)
+            })
+            .max()
+            .unwrap_or(0)
+    }
+
     /// What was left in any round, each once.
     pub fn left(&self) -> Vec<&str> {
         let mut left: Vec<&str> = self.sights().flat_map(|sight| &sight.left).map(String::as_str).collect();
@@ -117,7 +128,8 @@ fn cells(row: &Row) -> Vec<Cell> {
         Some(Answer::Killed(signal)) => format!("EPIPE or {signal}"),
         _ => in_words(&deaths.reader_died.answer),
     });
-    let lost = seen.iter().map(|deaths| lost(&deaths.reader_died)).max().unwrap_or(0);
+    let lost = row.lost();
+    let unit = if lost == 1 { row.way.unit.trim_end_matches('s') } else { row.way.unit };
     let left = row.left();
     let left = if left.is_empty() { vec!["nothing".to_owned()] } else { vec![left.join(", ")] };
     let clean = row.left().is_empty();
@@ -125,14 +137,9 @@ fn cells(row: &Row) -> Vec<Cell> {
         name,
         word(reader, aware(|deaths| &deaths.writer_died)),
         word(writer.collect(), aware(|deaths| &deaths.reader_died)),
-        word(vec![format!("{} {}", count(lost), row.way.unit)], lost == 0),
+        word(vec![format!("{} {unit}", count(lost))], lost == 0),
         word(left, clean),
     ]
-}
-
-/// What the writer got rid of and nobody can ever read.
-pub fn lost(sight: &Sight) -> u64 {
-    sight.accepted.saturating_sub(sight.received + sight.fetched)
 }
 
 fn each_once(mut words: Vec<String>) -> Vec<String> {
