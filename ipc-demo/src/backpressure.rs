@@ -12,6 +12,7 @@ use shared::number::count;
 use shared::{Demo, Extras, Snippet, Stage, Table, refused};
 
 use crate::link::Way;
+use crate::version;
 use row::{Row, Then};
 
 pub const DEMO: Demo = Demo {
@@ -44,7 +45,7 @@ fn run(stage: &mut Stage) -> Result<()> {
         rows.push(or_skipped(way.name(), links::measure(stage, way))?);
     }
     rows.push(or_skipped("eventfd", event::measure(stage))?);
-    let typed_name = format!("ipc-channel {}", typed::version());
+    let typed_name = format!("ipc-channel {}", version::of("ipc-channel"));
     let typed = or_skipped(&typed_name, typed::measure(stage, &typed_name))?;
     rows.push(typed.clone());
     rows.extend(channels::measure_unbounded(stage)?); // In processes of their own, so before any thread starts.

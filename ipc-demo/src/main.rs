@@ -14,6 +14,7 @@ mod round_trip;
 mod shared_memory;
 mod signals;
 mod typed;
+mod version;
 
 const DEMOS: &[shared::Demo] = &[
     round_trip::DEMO,

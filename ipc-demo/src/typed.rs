@@ -9,6 +9,8 @@ use anyhow::Result;
 use shared::number::{chosen_with_unit, count};
 use shared::{Demo, Extras, Snippet, Stage};
 
+use crate::version;
+
 pub const DEMO: Demo = Demo {
     name: "typed",
     question: "Can two programs send each other Rust values, channels and memory, and what does it cost?",
@@ -22,10 +24,10 @@ pub const DEMO: Demo = Demo {
 };
 
 fn run(stage: &mut Stage) -> Result<()> {
-    let version = version_of("ipc-channel");
+    let version = version::of("ipc-channel");
     stage.say(format!(
-        "ipc-channel {version} here is a server for one client: this program is started again and gets nothing but the \
-         server's name."
+        "With ipc-channel {version}, this program waits as a server for one client; then it is started again, as \
+         that client, and gets nothing but the server's name."
     ));
     let talk = talk::show(stage)?;
     stage.say(
@@ -55,12 +57,4 @@ fn run(stage: &mut Stage) -> Result<()> {
         talk.descriptors_of_copies, talk.copies,
     ));
     Ok(())
-}
-
-/// Of a crate, as this program was built with it.
-fn version_of(name: &str) -> &'static str {
-    let lock = include_str!("../../Cargo.lock");
-    let entry = lock.split("[[package]]").find(|entry| entry.contains(&format!("\nname = \"{name}\"\n")));
-    let line = entry.and_then(|entry| entry.lines().find_map(|line| line.strip_prefix("version = ")));
-    line.map_or("of an unknown version", |version| version.trim_matches('"'))
 }

@@ -17,13 +17,6 @@ use crate::asleep::wait_until_asleep;
 
 const MOST: u64 = 5_000; // If the writer is not asleep by then, it is said to take them all.
 
-/// What the lock file says, so what was built in.
-pub fn version() -> &'static str {
-    let lock = include_str!("../../../Cargo.lock");
-    let after = lock.split_once("name = \"ipc-channel\"\nversion = \"").map(|(_, after)| after);
-    after.and_then(|after| after.split('"').next()).unwrap_or("of an unknown version")
-}
-
 /// Its sender cannot be asked not to wait, so a child sends, and counts in memory that both see.
 pub fn measure(stage: &Stage, name: &str) -> Result<Row> {
     let (to, from) = channel::<Vec<u8>>().context("an ipc-channel")?;

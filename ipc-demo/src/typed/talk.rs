@@ -108,7 +108,7 @@ fn sum_a_region(stage: &mut Stage, orders: &IpcSender<Order>, costs: &mut Costs)
     let sum = from.recv()?;
     drop(from);
     costs.add("handed over and dropped")?;
-    let got = format!("{} of {REGION_BYTES} bytes", count(sum));
+    let got = format!("{} of {} bytes", count(sum), count(REGION_BYTES as u64));
     stage.fact("The peer added up a region that no message carried: the sum is right", sum == expected, got);
     Ok(())
 }
