@@ -32,10 +32,10 @@ pub const WAYS: [Way; 4] = [Way::Moved, Way::Mapped, Way::Copied, Way::Serialize
 impl Way {
     pub fn name(self) -> &'static str {
         match self {
-            Way::Moved => "as a Box",
-            Way::Mapped => "as a memfd",
-            Way::Copied => "by a pipe",
-            Way::Serialized => "by ipc-channel",
+            Way::Moved => "Box",
+            Way::Mapped => "memfd",
+            Way::Copied => "pipe",
+            Way::Serialized => "ipc-channel",
         }
     }
 
