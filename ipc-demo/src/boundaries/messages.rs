@@ -99,7 +99,7 @@ fn row(way: Way, large: &Received, small: &Received, kept: bool) -> Vec<Cell> {
     let lost = MESSAGES.concat().len() - received;
     let too_small = match small.error {
         Some(errno) => word(format!("{errno:?}"), Mood::Good),
-        None if lost > 0 => word(format!("{lost} byte lost"), Mood::Bad),
+        None if lost > 0 => word(format!("{lost} of 12 bytes lost"), Mood::Bad),
         None => word(format!("read on: {}", sizes(small)), Mood::Neutral),
     };
     vec![Cell::Text(way.name().to_owned()), Cell::Text(sizes(large)), boundaries, empty, too_small]
@@ -118,7 +118,7 @@ fn table(rows: Vec<Vec<Cell>>) -> Table {
             Column::value("reads of", ""),
             Column::value("boundaries", ""),
             Column::value("the empty one", ""),
-            Column::value("5 into a buffer of 4", ""),
+            Column::value("buffer of 4", ""),
         ],
         rows: rows.into_iter().map(fill).collect(),
     }

@@ -1,6 +1,6 @@
 //! In how many pieces does one large write arrive?
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
 use process_demo::child::{Exit, fork};
 use shared::{Cell, Column, Mood, Stage, Table, refused};
@@ -8,6 +8,7 @@ use shared::{Cell, Column, Mood, Stage, Table, refused};
 use crate::link::{End, Link, Names, Way};
 
 const BYTES: usize = 1 << 20;
+const TAKEN_IN_PART: u8 = u8::MAX; // No errno is as high.
 const WAYS: [Way; 8] =
     [Way::Pipe, Way::Fifo, Way::UnixStream, Way::Tcp, Way::UnixDatagram, Way::UnixSeqpacket, Way::Udp, Way::Queue];
 
@@ -41,34 +42,31 @@ pub fn show(stage: &mut Stage) -> Result<usize> {
     stage.table(table(rows));
     let says = "What came in pieces came whole and in order, every byte of it checked";
     stage.fact(says, whole, format!("at most {most} pieces"));
-    let says = "One read does not return what one write wrote: a single read call is never enough for a stream";
+    let says = "One read need not return what one write wrote: for a stream a single read call is not enough";
     stage.fact(says, most > 1, format!("{most} reads for one write"));
     Ok(most)
 }
 
-/// A child sends everything in as few calls as it can; its parent reads as much as it can with each call.
+/// A child sends everything by one call; its parent reads as much as it can with each call.
 fn receive(stage: &Stage, way: Way) -> Result<Pieces> {
     let queue = format!("/{}", stage.name("pieces"));
     let Link { to, from } = way.link(&Names { directory: stage.directory(), queue: &queue })?;
     let sent: Vec<u8> = (0..BYTES).map(|index| (index % 251) as u8).collect();
     let mut to = Some(to);
-    let work = || {
-        let (Some(to), mut done) = (to.take(), 0) else { return 0 };
-        while done < sent.len() {
-            match to.send(&sent[done..]) {
-                Ok(count) => done += count,
-                Err(errno) => return errno as u8,
-            }
-        }
-        0
+    let work = || match to.take().map(|to| to.send(&sent)) {
+        Some(Ok(BYTES)) => 0,
+        Some(Err(errno)) => errno as u8,
+        Some(Ok(_)) | None => TAKEN_IN_PART,
     };
     // SAFETY: the child only writes to a descriptor; nothing here is in shared memory.
     let child = unsafe { fork(work) }.context("starting a process")?;
     drop(to); // While any copy is open, the reader never sees the end.
     if !way.tells_the_end() || way.keeps_boundaries() {
         // A message goes as a whole or not at all, so its sender has ended soon.
-        if let Exit::Code(errno @ 1..) = child.wait()? {
-            return Ok(Err(Errno::from_raw(errno)));
+        match child.wait()? {
+            Exit::Code(0) => {}
+            Exit::Code(errno) if errno != i32::from(TAKEN_IN_PART) => return Ok(Err(Errno::from_raw(errno))),
+            exit => bail!("the sender failed: {exit}"),
         }
         let mut buffer = vec![0; BYTES];
         let count = from.receive(&mut buffer)?;
@@ -76,7 +74,7 @@ fn receive(stage: &Stage, way: Way) -> Result<Pieces> {
         return Ok(Ok(vec![count]));
     }
     let pieces = read_to_the_end(&from, &sent)?;
-    ensure!(child.wait()? == Exit::Code(0), "the sender failed");
+    ensure!(child.wait()? == Exit::Code(0), "one call did not send it all");
     Ok(Ok(pieces))
 }
 

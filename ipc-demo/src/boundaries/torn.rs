@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{SysconfVar, pipe2, sysconf};
 use process_demo::child::{Exit, fork};
+use shared::number::count;
 use shared::{Cell, Column, Mood, Stage, Table};
 
 use crate::asleep::wait_until_asleep;
@@ -26,7 +27,8 @@ pub fn show(stage: &mut Stage) -> Result<Option<usize>> {
     for bytes in sizes {
         let runs = force(stage, bytes)?;
         let torn = runs.iter().filter(|(writer, _)| *writer == b'A').count() > 1;
-        let order: Vec<String> = runs.iter().map(|&(writer, count)| format!("{count} of {}", writer as char)).collect();
+        let order: Vec<String> =
+            runs.iter().map(|&(writer, bytes)| format!("{} of {}", count(bytes as u64), writer as char)).collect();
         let word = match torn {
             true => Cell::Word { says: "torn".to_owned(), mood: Mood::Bad },
             false => Cell::Word { says: "whole".to_owned(), mood: Mood::Good },
