@@ -1,14 +1,15 @@
 //! How much do channels between threads take?
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read, Write, pipe};
 use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
-use nix::unistd::{SysconfVar, gettid, sysconf};
+use nix::unistd::{getpid, gettid};
 use process_demo::child::{Exit, fork};
+use process_demo::memory_of;
 use shared::Stage;
 
 use super::message::{BYTES, Message, message, number_of};
@@ -53,9 +54,10 @@ fn apart(name: &str, fill: &dyn Fn() -> Result<[u64; 3]>) -> Result<Row> {
 
 /// How many were taken of so many, by how many bytes the process grew, and how many came out, in order.
 fn fill(most: u64, send: Send<'_>, receive: Receive<'_>) -> Result<[u64; 3]> {
-    let before = resident_bytes()?;
+    let before = memory_bytes()?;
     let taken = (0..most).take_while(|&number| send(message(number))).count() as u64;
-    let grown = resident_bytes()?.saturating_sub(before);
+    let grown = memory_bytes()?.saturating_sub(before);
+    ensure!(taken == most, "a channel without bound refused message {taken}");
     Ok([taken, grown, drain(receive)?])
 }
 
@@ -124,8 +126,8 @@ fn drain(receive: Receive<'_>) -> Result<u64> {
     Ok(arrived)
 }
 
-fn resident_bytes() -> Result<u64> {
-    let statm = fs::read_to_string("/proc/self/statm").context("reading /proc/self/statm")?;
-    let pages: u64 = statm.split(' ').nth(1).context("statm without a second number")?.parse()?;
-    Ok(pages * sysconf(SysconfVar::PAGE_SIZE)?.context("pages without a size")? as u64)
+/// Of this process; what is swapped out is no less taken.
+fn memory_bytes() -> Result<u64> {
+    let memory = memory_of::of(getpid()).context("looking at this process's memory")?;
+    Ok(memory.rss_bytes + memory.swap_bytes)
 }

@@ -1,6 +1,6 @@
 //! One row: what was taken, what the writer saw then, and what arrived.
 
-use shared::number::{chosen_with_unit, with_unit};
+use shared::number::{chosen_with_unit, count, with_unit};
 use shared::{Cell, Column, Mood, Table};
 
 #[derive(Clone)]
@@ -53,7 +53,7 @@ fn cells(row: &Row) -> Vec<Cell> {
     let (says, mood) = match &row.then {
         Then::Waits { or_error: Some(error) } => (format!("waits, or gets {error}"), Mood::Good),
         Then::Waits { or_error: None } => ("waits".to_owned(), Mood::Good),
-        Then::Loses => (format!("is told nothing: {} lost", messages - row.arrived), Mood::Bad),
+        Then::Loses => (format!("is told nothing: {} lost", count(messages - row.arrived)), Mood::Bad),
         Then::Grows { by_bytes } => {
             (format!("is told nothing: grew by {}", with_unit("bytes", *by_bytes as f64)), Mood::Bad)
         }
