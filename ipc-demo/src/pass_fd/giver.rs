@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering::Relaxed;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use ipc_demo::framed::Framed;
 use ipc_demo::pass_fd::send_fds;
 use nix::errno::Errno;
@@ -103,8 +103,11 @@ fn seal_all(stage: &mut Stage, pieces: &[File; Seals::ALL.len()]) -> Result<Mapp
     let got = early.map_or("done".to_owned(), |errno| format!("{errno:?}"));
     let says = "While somebody has it mapped for writing, memory cannot be sealed with F_SEAL_WRITE";
     stage.fact(says, early == Some(Errno::EBUSY), got);
-    seal(piece, Seals::FutureWrite).context("F_SEAL_FUTURE_WRITE")?;
-    Ok(mapping)
+    match seal(piece, Seals::FutureWrite) {
+        // A kernel that does not know the seal takes it for a mistake of ours.
+        Err(Errno::EINVAL) => Err(anyhow!(Errno::ENOSYS).context("F_SEAL_FUTURE_WRITE, which needs Linux 5.1")),
+        sealed => sealed.context("F_SEAL_FUTURE_WRITE").map(|()| mapping),
+    }
 }
 
 /// Did the file and the socket arrive as what they are?
