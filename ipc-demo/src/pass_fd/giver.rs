@@ -144,7 +144,7 @@ fn change_later(receiver: &mut Framed<UnixStream>, ours: &Mapping) -> Result<[u6
 
 fn judge_truncation(stage: &mut Stage, ours: &UnixStream, receiver: &mut Framed<UnixStream>) -> Result<()> {
     let mut ready = [0];
-    (&*ours).read_exact(&mut ready)?; // Now there is room for one less than come.
+    (&*ours).read_exact(&mut ready).context("the receiver could not go on")?; // Now there is room for one less than come.
     send_fds(ours, &[ours.as_fd(); ONE_TOO_MANY])?;
     let [error, before, after] = receive_numbers(receiver)?.try_into().ok().context("three numbers")?;
     let errno = Errno::from_raw(error as i32);
