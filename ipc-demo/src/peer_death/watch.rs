@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use process_demo::child::{Child, Exit};
 
 use super::board::{Board, Side};
+use super::ways::CHANGED;
 use crate::asleep::{Nap, nap_of};
 
 /// What the survivor sees.
@@ -97,6 +98,7 @@ impl Watch {
                 let answer = match line.trim_end() {
                     "end" => Answer::End,
                     "whole" => Answer::Whole,
+                    CHANGED => bail!("the survivor was given other bytes than were sent"),
                     "nothing" => Answer::Unaware,
                     error => Answer::Error(error.to_owned()),
                 };

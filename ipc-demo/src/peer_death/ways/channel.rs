@@ -3,23 +3,28 @@
 use anyhow::Result;
 use ipc_channel::IpcError;
 use ipc_channel::ipc::{IpcReceiver, IpcSender, channel};
+use ipc_channel::platform::OsIpcSender;
 
-use super::{Ends, Names, Receiver, Refusal, Sender};
+use super::{Ends, MARK, Names, Receiver, Refusal, Sender, check};
 
-const BYTES: usize = 4 << 20; // Far above what a socket's buffer takes: `send` waits in its middle.
+/// Far above what a socket's buffer takes, whatever this machine's is: `send` waits in its middle.
+fn bytes() -> usize {
+    const PIECES: usize = 8;
+    PIECES * OsIpcSender::get_max_fragment_size()
+}
 
 struct Inbox(IpcReceiver<Vec<u8>>);
 
 impl Sender for IpcSender<Vec<u8>> {
     fn send(&mut self) -> Result<u64, Refusal> {
-        IpcSender::send(self, vec![7; BYTES]).map_err(refusal)?;
+        IpcSender::send(self, vec![MARK; bytes()]).map_err(refusal)?;
         Ok(1)
     }
 }
 
 impl Receiver for Inbox {
     fn receive(&mut self) -> Result<u64, Refusal> {
-        self.0.recv().map_err(refusal)?;
+        check(&self.0.recv().map_err(refusal)?)?;
         Ok(1)
     }
 }

@@ -7,21 +7,23 @@ use std::os::unix::net::UnixDatagram;
 use anyhow::{Context, Result};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 
-use super::{Ends, HALF_BYTES, Names, Receiver, Refusal, Sender, Undo};
+use super::{Ends, HALF_BYTES, MARK, Names, Receiver, Refusal, Sender, Undo, check};
 use crate::link::refused_without_loopback;
 
 struct Records(OwnedFd);
 
 impl Sender for Records {
     fn send(&mut self) -> Result<u64, Refusal> {
-        send(self.0.as_fd().as_raw_fd(), &[7; HALF_BYTES], MsgFlags::empty())?; // Whole or not at all.
+        send(self.0.as_fd().as_raw_fd(), &[MARK; HALF_BYTES], MsgFlags::empty())?; // Whole or not at all.
         Ok(1)
     }
 }
 
 impl Receiver for Records {
     fn receive(&mut self) -> Result<u64, Refusal> {
-        let bytes = recv(self.0.as_fd().as_raw_fd(), &mut [0; HALF_BYTES], MsgFlags::empty())?;
+        let mut half = [0; HALF_BYTES];
+        let bytes = recv(self.0.as_fd().as_raw_fd(), &mut half, MsgFlags::empty())?;
+        check(&half[..bytes])?;
         Ok((bytes > 0).into()) // No record of ours is empty: no byte is the end.
     }
 }

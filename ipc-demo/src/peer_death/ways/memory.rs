@@ -15,7 +15,7 @@ use nix::libc;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap, shm_open, shm_unlink};
 use nix::sys::stat::Mode;
 
-use super::{Ends, HALF_BYTES, MESSAGE_BYTES, Names, Receiver, Refusal, Sender, Undo};
+use super::{Ends, HALF_BYTES, MARK, MESSAGE_BYTES, Names, Receiver, Refusal, Sender, Undo, check};
 
 /// What lies in the memory: how many halves were ever written and read, and the bytes of one message.
 #[repr(C)]
@@ -37,7 +37,7 @@ impl Mailbox {
             }
             wait(&self.read, read)?;
         }
-        self.half(written).iter().for_each(|byte| byte.store(7, Relaxed));
+        self.half(written).iter().for_each(|byte| byte.store(MARK, Relaxed));
         self.written.store(written.wrapping_add(1), Release); // Publishes the half to whoever reads the word.
         wake(&self.written);
         Ok(HALF_BYTES as u64)
@@ -48,10 +48,11 @@ impl Mailbox {
         while self.written.load(Acquire) == read {
             wait(&self.written, read)?;
         }
-        let right = self.half(read).iter().filter(|byte| byte.load(Relaxed) == 7).count();
+        let half: Vec<u8> = self.half(read).iter().map(|byte| byte.load(Relaxed)).collect();
+        check(&half)?;
         self.read.store(read.wrapping_add(1), Release); // Gives the room back.
         wake(&self.read);
-        Ok(right as u64)
+        Ok(HALF_BYTES as u64)
     }
 
     fn half(&self, number: u32) -> &[AtomicU8] {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use nix::mqueue::{MQ_OFlag, MqAttr, MqdT, mq_close, mq_open, mq_receive, mq_send, mq_set_nonblock, mq_unlink};
 use nix::sys::stat::Mode;
 
-use super::{Ends, HALF_BYTES, Names, Receiver, Refusal, Sender, Undo};
+use super::{Ends, HALF_BYTES, MARK, Names, Receiver, Refusal, Sender, Undo, check};
 
 const ROOM: i64 = 4; // Messages: few, so that it is soon full; an ordinary user may have ten.
 
@@ -31,14 +31,16 @@ impl Descriptor {
 
 impl Sender for Queue {
     fn send(&mut self) -> Result<u64, Refusal> {
-        mq_send(self.0.get(), &[7; HALF_BYTES], 0)?;
+        mq_send(self.0.get(), &[MARK; HALF_BYTES], 0)?;
         Ok(1)
     }
 }
 
 impl Receiver for Queue {
     fn receive(&mut self) -> Result<u64, Refusal> {
-        mq_receive(self.0.get(), &mut [0; HALF_BYTES], &mut 0)?;
+        let mut half = [0; HALF_BYTES];
+        let bytes = mq_receive(self.0.get(), &mut half, &mut 0)?;
+        check(&half[..bytes])?;
         Ok(1)
     }
 }

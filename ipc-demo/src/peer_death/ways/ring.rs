@@ -6,7 +6,7 @@ use anyhow::Result;
 use ipc_demo::ring::{self, Error, Ring};
 use nix::unistd::Pid;
 
-use super::{Ends, HALF_BYTES, Names, Receiver, Refusal, Sender};
+use super::{Ends, HALF_BYTES, MARK, Names, Receiver, Refusal, Sender, check};
 
 const SLOTS: usize = 8; // Few, so that it is soon full.
 
@@ -22,7 +22,7 @@ impl Sender for Sending {
 
     fn send(&mut self) -> Result<u64, Refusal> {
         let sender = self.1.as_mut().ok_or_else(|| Refusal("no role".to_owned()))?;
-        sender.send(&[7; HALF_BYTES]).map_err(refusal)?;
+        sender.send(&[MARK; HALF_BYTES]).map_err(refusal)?;
         Ok(1)
     }
 }
@@ -35,7 +35,9 @@ impl Receiver for Receiving {
 
     fn receive(&mut self) -> Result<u64, Refusal> {
         let receiver = self.1.as_mut().ok_or_else(|| Refusal("no role".to_owned()))?;
-        receiver.receive(&mut [0; HALF_BYTES]).map_err(refusal)?;
+        let mut half = [0; HALF_BYTES];
+        receiver.receive(&mut half).map_err(refusal)?;
+        check(&half)?;
         Ok(1)
     }
 }

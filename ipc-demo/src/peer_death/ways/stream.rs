@@ -12,7 +12,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use super::{Ends, HALF_BYTES, Names, Receiver, Refusal, Sender, Undo};
+use super::{Ends, HALF_BYTES, MARK, Names, Receiver, Refusal, Sender, Undo, check};
 use crate::link::refused_without_loopback;
 
 const FLOOD_BYTES: usize = 1 << 16; // TCP takes megabytes: in halves of a message that would be long.
@@ -29,17 +29,20 @@ impl Stream {
 impl Sender for Stream {
     fn send(&mut self) -> Result<u64, Refusal> {
         // A short count is what the kernel took, and is counted; the next call tells why it was short.
-        Ok(self.0.write(&[7; HALF_BYTES])? as u64)
+        Ok(self.0.write(&[MARK; HALF_BYTES])? as u64)
     }
 
     fn flood(&mut self) -> Result<u64, Refusal> {
-        Ok(self.0.write(&[7; FLOOD_BYTES])? as u64)
+        Ok(self.0.write(&[MARK; FLOOD_BYTES])? as u64)
     }
 }
 
 impl Receiver for Stream {
     fn receive(&mut self) -> Result<u64, Refusal> {
-        Ok(self.0.read(&mut [0; HALF_BYTES])? as u64) // Halves are written whole, and read whole or not at all.
+        let mut half = [0; HALF_BYTES];
+        let count = self.0.read(&mut half)?; // Halves are written whole, and read whole or not at all.
+        check(&half[..count])?;
+        Ok(count as u64)
     }
 }
 
