@@ -109,7 +109,7 @@ fn judge(stage: &mut Stage, rows: &[Row]) {
 fn tell_of_typed(stage: &mut Stage, typed: &Row) {
     let seen = match (&typed.then, typed.messages) {
         (Then::Waits { .. }, Some(messages)) => format!("its writer was asleep after {} messages", count(messages)),
-        (Then::Grows { .. }, Some(messages)) => format!("its writer was never asleep, in {} messages", count(messages)),
+        (Then::NeverWaited, Some(messages)) => format!("its writer was never asleep, in {} messages", count(messages)),
         _ => "it could not be tried".to_owned(),
     };
     stage.say(format!(

@@ -6,6 +6,8 @@ use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::RcvBuf;
 use process_demo::child::{Child, Exit, fork};
 use shared::Stage;
 
@@ -14,15 +16,15 @@ use super::row::{Row, Then};
 use crate::asleep::wait_until_asleep;
 use crate::link::{End, Link, Names, Way};
 
-const MOST: u64 = 5_000; // To one that never refuses.
-
 pub fn measure(stage: &Stage, way: Way) -> Result<Row> {
     let queue = format!("/{}", stage.name("backpressure"));
     let Link { to, from } = way.link(&Names { directory: stage.directory(), queue: &queue })?;
+    // For one that never refuses: more than its reader's buffer has bytes for, whatever this machine's is.
+    let most_bytes = if way == Way::Udp { getsockopt(&from, RcvBuf)? as u64 + 1 } else { u64::MAX };
     let reader = Reader::start(way, from)?;
     let (mut bytes, mut error) = (0, None);
     let (messages, waiting) = loop {
-        error = fill(way, &to, &mut bytes)?.or(error);
+        error = fill(&to, &mut bytes, most_bytes)?.or(error);
         let (number, done) = place(bytes);
         // SAFETY: the child only sends; nothing here is in shared memory.
         let writer = unsafe { fork(|| u8::from(to.send(&message(number)[done..]).is_err())) }.context("a process")?;
@@ -44,10 +46,10 @@ pub fn measure(stage: &Stage, way: Way) -> Result<Row> {
 }
 
 /// Sends without waiting until that is an error, or enough has been taken; from then on sending waits again.
-fn fill(way: Way, to: &End, bytes: &mut u64) -> Result<Option<Errno>> {
+fn fill(to: &End, bytes: &mut u64, most_bytes: u64) -> Result<Option<Errno>> {
     to.never_block()?;
     let mut error = None;
-    while error.is_none() && !(way == Way::Udp && *bytes >= MOST * BYTES as u64) {
+    while error.is_none() && *bytes < most_bytes {
         let (number, done) = place(*bytes);
         match to.send(&message(number)[done..]) {
             Ok(count) => *bytes += count as u64,

@@ -27,6 +27,8 @@ pub enum Then {
     Grows {
         by_bytes: u64,
     },
+    /// Not at all: it was never asleep, in all that it was given.
+    NeverWaited,
     Skipped(String),
 }
 
@@ -57,6 +59,7 @@ fn cells(row: &Row) -> Vec<Cell> {
         Then::Grows { by_bytes } => {
             (format!("is told nothing: grew by {}", with_unit("bytes", *by_bytes as f64)), Mood::Bad)
         }
+        Then::NeverWaited => ("has not waited so far".to_owned(), Mood::Neutral),
         Then::Skipped(why) => (why.clone(), Mood::Neutral),
     };
     let number = |count: u64| match count {

@@ -15,7 +15,7 @@ use super::message::{BYTES, message, number_of};
 use super::row::{Row, Then};
 use crate::asleep::wait_until_asleep;
 
-const MOST: u64 = 5_000; // If the writer is not asleep by then, it is said to take them all.
+const MOST: u64 = 5_000; // If the writer is not asleep by then, it is said to take as many.
 
 /// Its sender cannot be asked not to wait, so a child sends, and counts in memory that both see.
 pub fn measure(stage: &Stage, name: &str) -> Result<Row> {
@@ -44,7 +44,7 @@ pub fn measure(stage: &Stage, name: &str) -> Result<Row> {
     drop(opener.take());
     ensure!(writer.wait()? == Exit::Code(0), "the writer failed");
     ensure!(reader.wait()? == Exit::Code(0), "the reader failed");
-    let then = if waits { Then::Waits { or_error: None } } else { Then::Grows { by_bytes: 0 } };
+    let then = if waits { Then::Waits { or_error: None } } else { Then::NeverWaited };
     let (bytes, arrived) = (messages * BYTES as u64, arrived.load(Relaxed));
     Ok(Row { name: name.to_owned(), messages: Some(messages), bytes, then, arrived })
 }
