@@ -32,6 +32,7 @@ struct Received {
 /// How many mechanisms merged all messages into one read, and how many kept them apart.
 pub fn show(stage: &mut Stage) -> Result<(usize, usize)> {
     let (mut rows, mut merging, mut keeping, mut as_promised, mut seen) = (Vec::new(), 0, 0, 0, 0);
+    let mut empty_as_promised = 0;
     for way in WAYS {
         let large = receive(stage, way, QUEUE_MESSAGE_BYTES);
         let (large, small) = match large.and_then(|large| Ok((large, receive(stage, way, SMALL)?))) {
@@ -47,6 +48,8 @@ pub fn show(stage: &mut Stage) -> Result<(usize, usize)> {
         let kept = full == MESSAGES.into_iter().filter(|message| !message.is_empty()).collect::<Vec<_>>();
         (merging, keeping, seen) = (merging + usize::from(merged), keeping + usize::from(kept), seen + 1);
         as_promised += usize::from(if way.keeps_boundaries() { kept } else { merged });
+        let empty_came = large.pieces.iter().any(Vec::is_empty);
+        empty_as_promised += usize::from(empty_came == (way.keeps_boundaries() && way != Way::PacketPipe));
         rows.push(row(way, &large, &small, kept));
     }
     stage.table(table(rows));
@@ -55,6 +58,8 @@ pub fn show(stage: &mut Stage) -> Result<(usize, usize)> {
     }
     let says = "Each stream merged the four messages into one read; each of the others kept them apart";
     stage.fact(says, as_promised == seen, format!("{merging} merged and {keeping} kept, of {seen}"));
+    let says = "Sockets and queues that keep messages apart deliver an empty one too; pipes and streams swallow it";
+    stage.fact(says, empty_as_promised == seen, format!("{empty_as_promised} of {seen}"));
     Ok((merging, keeping))
 }
 
