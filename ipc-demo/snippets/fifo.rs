@@ -2,6 +2,7 @@
 //!
 //! Needs: nix 0.31 (fs, poll)
 //! Runs on: Linux
+//! Tests need: nix 0.31 (process)
 //!
 //! Opening a FIFO waits for the other end, for ever if nobody comes; two processes that open two FIFOs in different
 //! orders wait for each other; and a reader that does not wait sees an end of file before the writer came. Here the
@@ -43,6 +44,29 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 /// The reading end, before the writer has come; dropping it removes the name.
+///
+/// A forked child has a copy of it, whose end takes nothing away:
+///
+#[doc = concat!("```\nuse ", module_path!(), "::*;")]
+/// use nix::sys::wait::waitpid;
+/// use nix::unistd::{ForkResult, fork};
+///
+/// let path = std::env::temp_dir().join(format!("fifo-kept-{}", std::process::id()));
+/// let expected = FifoReader::make(&path)?;
+/// // SAFETY: this process has one thread, and the child only drops its copy and exits.
+/// match unsafe { fork() }? {
+///     ForkResult::Child => {
+///         drop(expected);
+///         // SAFETY: ends the child at once; nothing of the parent's is run or dropped.
+///         unsafe { nix::libc::_exit(0) }
+///     }
+///     ForkResult::Parent { child } => waitpid(child, None)?,
+/// };
+/// assert!(path.exists());
+/// drop(expected);
+/// assert!(!path.exists());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct FifoReader {
     file: File,

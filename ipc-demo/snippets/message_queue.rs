@@ -65,6 +65,29 @@ pub struct Message {
 }
 
 /// A queue's name in the system; removed when dropped by the process that made it. Those who have the queue keep it.
+///
+/// A forked child has a copy of it, whose end takes nothing away:
+///
+#[doc = concat!("```\nuse ", module_path!(), "::*;")]
+/// use nix::sys::wait::waitpid;
+/// use nix::unistd::{ForkResult, fork};
+///
+/// let name = format!("/kept-example-{}", std::process::id());
+/// let Ok((_queue, made)) = MessageQueue::create(&name, 1, 1) else { return Ok(()) }; // Refused here.
+/// // SAFETY: this process has one thread, and the child only drops its copy and exits.
+/// match unsafe { fork() }? {
+///     ForkResult::Child => {
+///         drop(made);
+///         // SAFETY: ends the child at once; nothing of the parent's is run or dropped.
+///         unsafe { nix::libc::_exit(0) }
+///     }
+///     ForkResult::Parent { child } => waitpid(child, None)?,
+/// };
+/// MessageQueue::open(&name)?; // The name is still there.
+/// drop(made);
+/// assert!(MessageQueue::open(&name).is_err());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct QueueName {
     name: String,
