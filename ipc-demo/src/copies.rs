@@ -35,7 +35,7 @@ const MIB: usize = 1 << 20;
 
 fn run(stage: &mut Stage) -> Result<()> {
     let sizes: &[usize] = stage.by_effort(
-        &[64 * KIB, MIB],
+        &[4 * KIB, 256 * KIB],
         &[64, 64 * KIB, MIB, 16 * MIB],
         &[64, 4 * KIB, 64 * KIB, MIB, 4 * MIB, 16 * MIB],
     );
