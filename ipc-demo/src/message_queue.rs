@@ -5,9 +5,9 @@ mod notices;
 mod order;
 
 use anyhow::Result;
-use shared::{Demo, Extras, Snippet, Stage, refused};
-
 use ipc_demo::message_queue::MessageQueue;
+use nix::errno::Errno;
+use shared::{Demo, Extras, Snippet, Stage, refused};
 
 pub const DEMO: Demo = Demo {
     name: "message-queue",
@@ -26,7 +26,9 @@ pub const DEMO: Demo = Demo {
 fn run(stage: &mut Stage) -> Result<()> {
     let name = format!("/{}", stage.name("queue"));
     if let Err(error) = MessageQueue::create(&name, 1, 1) {
-        let error = anyhow::Error::new(error).context("mq_open");
+        let beyond_a_share = error.raw_os_error() == Some(Errno::EMFILE as i32);
+        let says = if beyond_a_share { "beyond this user's share, RLIMIT_MSGQUEUE" } else { "mq_open" };
+        let error = anyhow::Error::new(error).context(says);
         let why = refused(&error).ok_or(error)?;
         stage.skip(format!("this machine has no message queues for us: {why}"));
         return Ok(());
