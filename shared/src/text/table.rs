@@ -45,7 +45,12 @@ pub(super) fn comparison(comparison: &Comparison, look: Look) -> String {
             ComparisonRow::Skipped { label, skipped: why } => skipped += &skipped_line(&plain(label), why, look),
         }
     }
-    let differs_in = Ink::Faint.on(&plain(&format!("The rows differ in {}.", comparison.differs_in)));
+    let everywhere = match one_placement(&measured) {
+        Some(Placement::SameCpu) => "; all share one CPU",
+        Some(Placement::OtherCpu) => "; all have their two sides on two CPUs",
+        Some(Placement::Free) | None => "",
+    };
+    let differs_in = Ink::Faint.on(&plain(&format!("The rows differ in {}{everywhere}.", comparison.differs_in)));
     let mut text = title(&comparison.title, look) + &hanging("  ", &differs_in, look.width);
     if !measured.is_empty() {
         text += &rivals(&measured, look).lines(2, look.width);
@@ -53,7 +58,13 @@ pub(super) fn comparison(comparison: &Comparison, look: Look) -> String {
     text + &skipped
 }
 
-/// The columns that these rows need: a placement that is free everywhere tells nothing, nor does a figure of no row.
+/// Where all of the rows run, if it is the same for all.
+fn one_placement(rows: &[&MeasuredRow]) -> Option<Placement> {
+    let first = rows.first()?.placement;
+    rows.iter().all(|row| row.placement == first).then_some(first)
+}
+
+/// The columns that these rows need: a placement that all have is said above them; a figure of no row is not shown.
 fn rivals(rows: &[&MeasuredRow], look: Look) -> Grid {
     let times: Vec<f64> = rows.iter().flat_map(|row| [Some(row.median), row.p99, row.cpu_ns]).flatten().collect();
     let scale = Scale::of(&rows[0].unit, &times);
@@ -64,7 +75,7 @@ fn rivals(rows: &[&MeasuredRow], look: Look) -> Grid {
         grid.columns.push(GridColumn { name: name.to_owned(), unit: plain(unit), align });
         grid.rows.iter_mut().zip(rows).for_each(|(cells, row)| cells.push(cell(row)));
     };
-    let has_places = rows.iter().any(|row| row.placement != Placement::Free);
+    let has_places = one_placement(rows).is_none();
     if has_places && look.width < ROOM_FOR_PLACES {
         add("", "", Align::Left, &|row| format!("{}, {}", plain(&row.label), place(row.placement)));
     } else {
