@@ -18,6 +18,10 @@
 //! |   and hardly ever where it has not. An idle side wakes up ten times a second to look.    |
 //! | - A dropped peer is noticed at once, a killed one within 100 ms of sleep; the kernel     |
 //! |   tells, by a lock that ends with its process. What it had sent in full still arrives.   |
+//! | - For a peer that you trust as your own code there are two ends that copy nothing: they  |
+//! |   lend the bytes of a slot (`sender_in_place`, `receiver_in_place`). With them a peer    |
+//! |   that breaks the protocol causes undefined behaviour, so they are unsafe to claim. The  |
+//! |   rest holds as above, and one side may copy while the other does not.                   |
 //! | It does not: wait for several rings at once, outlive its two handles, or replace a peer. |
 //! | Claim a role after fork, in the process that uses it. The copies that later children     |
 //! | inherit are silent, but hide a death as a copy of a pipe's end would, until they end.    |
@@ -55,6 +59,7 @@
 use std::ffi::c_void;
 use std::fs::File;
 use std::num::NonZeroUsize;
+use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -63,7 +68,7 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::time::{Duration, Instant};
-use std::{fmt, hint, io, process, ptr};
+use std::{fmt, hint, io, process, ptr, slice};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
@@ -154,6 +159,30 @@ impl Ring {
         let side = Side::claim(&self.memory, RECEIVER)?;
         Ok(Receiver { side, at: Place::FIRST, unreleased: 0, patience: Patience::NEW, broken: false })
     }
+
+    /// Claims the sending end, for messages that are written in place. The receiver may be of either kind.
+    ///
+    /// # Errors
+    /// As `sender`.
+    ///
+    /// # Safety
+    /// As long as the handle lives, nobody touches the ring's memory other than through handles of this module, each
+    /// in the process that claimed it: not the peer, nor anyone else who has the descriptor, nor a forked child with
+    /// its copies. For this lends bytes of the ring as `&mut [u8]`.
+    pub unsafe fn sender_in_place(&self) -> io::Result<SenderInPlace> {
+        self.sender().map(SenderInPlace)
+    }
+
+    /// Claims the receiving end, for messages that are read in place. The sender may be of either kind.
+    ///
+    /// # Errors
+    /// As `receiver`.
+    ///
+    /// # Safety
+    /// As of `sender_in_place`. For this lends bytes of the ring as `&[u8]`.
+    pub unsafe fn receiver_in_place(&self) -> io::Result<ReceiverInPlace> {
+        self.receiver().map(ReceiverInPlace)
+    }
 }
 
 /// The sending end. Dropping it tells the receiver.
@@ -180,8 +209,40 @@ impl Sender {
     /// # Errors
     /// `Full`, `TooLarge`, `PeerGone`, `Corrupt`.
     pub fn try_send(&mut self, message: &[u8]) -> Result<(), Error> {
+        self.look_for_room(message.len())?;
+        self.publish(message.len(), |slot| slot.store(message));
+        Ok(())
+    }
+
+    /// Sends a message; waits for room.
+    ///
+    /// # Errors
+    /// `TooLarge`, `PeerGone`, `Corrupt`.
+    pub fn send(&mut self, message: &[u8]) -> Result<(), Error> {
+        self.wait_for_room(message.len(), None)?;
+        self.publish(message.len(), |slot| slot.store(message));
+        Ok(())
+    }
+
+    /// Sends a message; waits for room, but not longer than that.
+    ///
+    /// # Errors
+    /// `TimedOut`, `TooLarge`, `PeerGone`, `Corrupt`.
+    pub fn send_timeout(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
+        self.wait_for_room(message.len(), Some(timeout))?;
+        self.publish(message.len(), |slot| slot.store(message));
+        Ok(())
+    }
+
+    /// Spins at most so many times before it sleeps; 0 always sleeps. At first it is 1024.
+    pub fn spin_at_most(&mut self, spins: u32) {
+        self.patience = Patience::of(spins);
+    }
+
+    /// Whether a message of so many bytes may be put into the next slot.
+    fn look_for_room(&mut self, bytes: usize) -> Result<(), Error> {
         let memory = &*self.side.memory;
-        if message.len() > memory.geometry.message_bytes {
+        if bytes > memory.geometry.message_bytes {
             return Err(Error::TooLarge);
         }
         if self.broken {
@@ -203,39 +264,24 @@ impl Sender {
             }
             self.released = released;
         }
-        let slot = memory.slot(self.at.slot);
-        slot.store(message);
-        slot.sequence().store(self.at.sequence(), Release); // Publishes the message to who reads this number.
-        self.at.advance(memory.geometry.slots);
-        memory.header().ring_bell(RECEIVER);
         Ok(())
     }
 
-    /// Sends a message; waits for room.
-    ///
-    /// # Errors
-    /// `TooLarge`, `PeerGone`, `Corrupt`.
-    pub fn send(&mut self, message: &[u8]) -> Result<(), Error> {
-        self.send_within(message, None)
+    /// Sends what is put into the next slot, for which room was found.
+    fn publish(&mut self, bytes: usize, put: impl FnOnce(Slot<'_>)) {
+        let memory = &*self.side.memory;
+        let slot = memory.slot(self.at.slot);
+        slot.set_length(bytes);
+        put(slot);
+        slot.sequence().store(self.at.sequence(), Release); // Publishes the message to who reads this number.
+        self.at.advance(memory.geometry.slots);
+        memory.header().ring_bell(RECEIVER);
     }
 
-    /// Sends a message; waits for room, but not longer than that.
-    ///
-    /// # Errors
-    /// `TimedOut`, `TooLarge`, `PeerGone`, `Corrupt`.
-    pub fn send_timeout(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
-        self.send_within(message, Some(timeout))
-    }
-
-    /// Spins at most so many times before it sleeps; 0 always sleeps. At first it is 1024.
-    pub fn spin_at_most(&mut self, spins: u32) {
-        self.patience = Patience::of(spins);
-    }
-
-    fn send_within(&mut self, message: &[u8], timeout: Option<Duration>) -> Result<(), Error> {
+    fn wait_for_room(&mut self, bytes: usize, timeout: Option<Duration>) -> Result<(), Error> {
         let mut deadline = None; // The clock is read by those that wait, alone.
         loop {
-            match self.try_send(message) {
+            match self.look_for_room(bytes) {
                 Err(Error::Full) => {}
                 done => return done,
             }
@@ -270,6 +316,35 @@ impl Receiver {
     /// `Empty`; `TooLarge` if the buffer is shorter than the message, which stays; `PeerGone` once all that was sent
     /// has been received; `Corrupt`.
     pub fn try_receive(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        let length = self.look_for_message()?;
+        self.take(length, buffer)
+    }
+
+    /// Waits for the next message and copies it to the front of the buffer; returns its length in bytes.
+    ///
+    /// # Errors
+    /// `TooLarge`, `PeerGone`, `Corrupt`, as `try_receive`.
+    pub fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        let length = self.wait_for_message(None)?;
+        self.take(length, buffer)
+    }
+
+    /// Waits for the next message, but not longer than that. No time at all still looks whether the peer was killed.
+    ///
+    /// # Errors
+    /// `TimedOut`; `TooLarge`, `PeerGone`, `Corrupt`, as `try_receive`.
+    pub fn receive_timeout(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+        let length = self.wait_for_message(Some(timeout))?;
+        self.take(length, buffer)
+    }
+
+    /// Spins at most so many times before it sleeps; 0 always sleeps. At first it is 1024.
+    pub fn spin_at_most(&mut self, spins: u32) {
+        self.patience = Patience::of(spins);
+    }
+
+    /// The length of the message in the next slot, in bytes.
+    fn look_for_message(&mut self) -> Result<usize, Error> {
         if self.broken {
             return Err(Error::Corrupt);
         }
@@ -290,38 +365,20 @@ impl Receiver {
             self.broken = true;
             return Err(Error::Corrupt);
         }
+        Ok(length)
+    }
+
+    fn take(&mut self, length: usize, buffer: &mut [u8]) -> Result<usize, Error> {
         let place = buffer.get_mut(..length).ok_or(Error::TooLarge)?;
-        slot.load(place);
-        self.at.advance(memory.geometry.slots);
+        self.side.memory.slot(self.at.slot).load(place);
         self.release();
         Ok(length)
     }
 
-    /// Waits for the next message and copies it to the front of the buffer; returns its length in bytes.
-    ///
-    /// # Errors
-    /// `TooLarge`, `PeerGone`, `Corrupt`, as `try_receive`.
-    pub fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        self.receive_within(buffer, None)
-    }
-
-    /// Waits for the next message, but not longer than that. No time at all still looks whether the peer was killed.
-    ///
-    /// # Errors
-    /// `TimedOut`; `TooLarge`, `PeerGone`, `Corrupt`, as `try_receive`.
-    pub fn receive_timeout(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
-        self.receive_within(buffer, Some(timeout))
-    }
-
-    /// Spins at most so many times before it sleeps; 0 always sleeps. At first it is 1024.
-    pub fn spin_at_most(&mut self, spins: u32) {
-        self.patience = Patience::of(spins);
-    }
-
-    fn receive_within(&mut self, buffer: &mut [u8], timeout: Option<Duration>) -> Result<usize, Error> {
+    fn wait_for_message(&mut self, timeout: Option<Duration>) -> Result<usize, Error> {
         let mut deadline = None; // The clock is read by those that wait, alone.
         loop {
-            match self.try_receive(buffer) {
+            match self.look_for_message() {
                 Err(Error::Empty) => {}
                 done => return done,
             }
@@ -332,16 +389,195 @@ impl Receiver {
         }
     }
 
-    /// Gives slots back a quarter of the ring at a time, so that the sender's cache is disturbed rarely. No slot is
-    /// kept so long that a sender could wait in vain: the other three quarters hold messages that are yet to be read.
+    /// Goes on to the next slot. Gives slots back a quarter of the ring at a time, so that the sender's cache is
+    /// disturbed rarely. No slot is kept so long that a sender could wait in vain: the other three quarters hold
+    /// messages that are yet to be read.
     fn release(&mut self) {
+        let slots = self.side.memory.geometry.slots;
+        self.at.advance(slots);
         self.unreleased += 1;
-        if self.unreleased >= self.side.memory.geometry.slots / 4 {
+        if self.unreleased >= slots / 4 {
             self.unreleased = 0;
             let header = self.side.memory.header();
             header.released.0.store(self.at.position, Release); // Every read of these slots is over.
             header.ring_bell(SENDER);
         }
+    }
+}
+
+/// The sending end that has messages written where they will be read, for a receiver that is trusted.
+///
+#[doc = concat!("```\nuse ", module_path!(), "::*;")]
+/// let ring = Ring::new(16, 64)?;
+/// // SAFETY: both ends are this program's, and nobody else has the ring.
+/// let (mut sender, mut receiver) = unsafe { (ring.sender_in_place()?, ring.receiver_in_place()?) };
+/// let mut room = sender.reserve(5)?;
+/// room.copy_from_slice(b"hello");
+/// room.commit();
+/// assert_eq!(&*receiver.receive()?, b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Between processes, a receiver that reads in place beside a sender that copies:
+///
+#[doc = concat!("```\nuse ", module_path!(), "::*;")]
+/// use nix::sys::wait::waitpid;
+/// use nix::unistd::{ForkResult, fork};
+///
+/// let ring = Ring::new(4, 1000)?;
+/// // SAFETY: this process has one thread.
+/// match unsafe { fork() }? {
+///     ForkResult::Child => {
+///         let send = |mut sender: Sender| (0..100).try_for_each(|number| sender.send(&[number; 1000]));
+///         let sent = ring.sender().is_ok_and(|sender| send(sender).is_ok());
+///         // SAFETY: it ends the child and runs nothing of the parent's.
+///         unsafe { nix::libc::_exit(i32::from(!sent)) }
+///     }
+///     ForkResult::Parent { child } => {
+///         // SAFETY: the child runs the lines above.
+///         let mut receiver = unsafe { ring.receiver_in_place() }?;
+///         for number in 0..100 {
+///             assert_eq!(*receiver.receive()?, [number; 1000]);
+///         }
+///         assert_eq!(receiver.receive().err(), Some(Error::PeerGone));
+///         waitpid(child, None)?;
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct SenderInPlace(Sender);
+
+impl SenderInPlace {
+    /// Room for a message of so many bytes, if there is some. `Full` comes as early as `Sender::try_send` says.
+    ///
+    /// # Errors
+    /// `Full`, `TooLarge`, `PeerGone`, `Corrupt`.
+    pub fn try_reserve(&mut self, bytes: usize) -> Result<Reservation<'_>, Error> {
+        self.0.look_for_room(bytes)?;
+        Ok(Reservation { sender: &mut self.0, bytes })
+    }
+
+    /// Waits for room for a message of so many bytes.
+    ///
+    /// # Errors
+    /// `TooLarge`, `PeerGone`, `Corrupt`.
+    pub fn reserve(&mut self, bytes: usize) -> Result<Reservation<'_>, Error> {
+        self.0.wait_for_room(bytes, None)?;
+        Ok(Reservation { sender: &mut self.0, bytes })
+    }
+
+    /// Waits for room, but not longer than that.
+    ///
+    /// # Errors
+    /// `TimedOut`, `TooLarge`, `PeerGone`, `Corrupt`.
+    pub fn reserve_timeout(&mut self, bytes: usize, timeout: Duration) -> Result<Reservation<'_>, Error> {
+        self.0.wait_for_room(bytes, Some(timeout))?;
+        Ok(Reservation { sender: &mut self.0, bytes })
+    }
+
+    /// As `Sender::spin_at_most`.
+    pub fn spin_at_most(&mut self, spins: u32) {
+        self.0.spin_at_most(spins);
+    }
+}
+
+/// The bytes of a message that is yet to be sent: at first whatever the ring held there before. They start at a multiple
+/// of 16. Dropped without `commit`, it sends nothing.
+#[derive(Debug)]
+#[must_use = "nothing is sent without commit"]
+pub struct Reservation<'a> {
+    sender: &'a mut Sender,
+    bytes: usize,
+}
+
+impl Reservation<'_> {
+    /// Shortens the message to its first bytes, if it is longer.
+    pub fn truncate(&mut self, bytes: usize) {
+        self.bytes = self.bytes.min(bytes);
+    }
+
+    /// Sends the message.
+    pub fn commit(self) {
+        self.sender.publish(self.bytes, |_| ()); // It is in the slot.
+    }
+}
+
+impl Deref for Reservation<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the slot has room for so many bytes; it is this sender's until commit, by the protocol that the
+        // receiver keeps, as whoever made a `SenderInPlace` promised.
+        unsafe { slice::from_raw_parts(self.sender.side.memory.message(self.sender.at.slot), self.bytes) }
+    }
+}
+
+impl DerefMut for Reservation<'_> {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above; and the sender is borrowed, so there is no other reservation.
+        unsafe { slice::from_raw_parts_mut(self.sender.side.memory.message(self.sender.at.slot), self.bytes) }
+    }
+}
+
+/// The receiving end that shows messages where they were written, from a sender that is trusted.
+#[derive(Debug)]
+pub struct ReceiverInPlace(Receiver);
+
+impl ReceiverInPlace {
+    /// The next message, if there is one.
+    ///
+    /// # Errors
+    /// `Empty`; `PeerGone` once all that was sent has been received; `Corrupt`.
+    pub fn try_receive(&mut self) -> Result<Received<'_>, Error> {
+        let bytes = self.0.look_for_message()?;
+        Ok(Received { receiver: &mut self.0, bytes })
+    }
+
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    /// `PeerGone`, `Corrupt`, as `try_receive`.
+    pub fn receive(&mut self) -> Result<Received<'_>, Error> {
+        let bytes = self.0.wait_for_message(None)?;
+        Ok(Received { receiver: &mut self.0, bytes })
+    }
+
+    /// Waits for the next message, but not longer than that. No time at all still looks whether the peer was killed.
+    ///
+    /// # Errors
+    /// `TimedOut`; `PeerGone`, `Corrupt`, as `try_receive`.
+    pub fn receive_timeout(&mut self, timeout: Duration) -> Result<Received<'_>, Error> {
+        let bytes = self.0.wait_for_message(Some(timeout))?;
+        Ok(Received { receiver: &mut self.0, bytes })
+    }
+
+    /// As `Receiver::spin_at_most`.
+    pub fn spin_at_most(&mut self, spins: u32) {
+        self.0.spin_at_most(spins);
+    }
+}
+
+/// The bytes of a message that was received. Dropping it gives their slot back.
+#[derive(Debug)]
+pub struct Received<'a> {
+    receiver: &'a mut Receiver,
+    bytes: usize,
+}
+
+impl Deref for Received<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the length was checked, so the slot has these bytes; it is this receiver's until it is released, by
+        // the protocol that the sender keeps, as whoever made a `ReceiverInPlace` promised.
+        unsafe { slice::from_raw_parts(self.receiver.side.memory.message(self.receiver.at.slot), self.bytes) }
+    }
+}
+
+impl Drop for Received<'_> {
+    fn drop(&mut self) {
+        self.receiver.release();
     }
 }
 
@@ -537,8 +773,15 @@ impl Memory {
         let stride = self.geometry.stride();
         debug_assert!(index < self.geometry.slots);
         // SAFETY: the index is our own and below the number of slots, so these words are in the mapping; any bytes are
-        // valid atomics.
-        Slot { words: unsafe { std::slice::from_raw_parts(self.words().add(index * stride), stride) } }
+        // valid atomics. References to atomics claim nothing: another thread may lend the message's bytes meanwhile.
+        Slot { words: unsafe { slice::from_raw_parts(self.words().add(index * stride), stride) } }
+    }
+
+    /// The first byte of a slot's message.
+    fn message(&self, index: usize) -> *mut u8 {
+        debug_assert!(index < self.geometry.slots);
+        // SAFETY: as above; every slot is larger than its head.
+        unsafe { self.words().add(index * self.geometry.stride() + HEAD_WORDS).cast() }
     }
 }
 
@@ -565,8 +808,11 @@ impl<'a> Slot<'a> {
         usize::try_from(self.words[1].load(Relaxed)).unwrap_or(usize::MAX)
     }
 
+    fn set_length(self, bytes: usize) {
+        self.words[1].store(bytes as u64, Relaxed);
+    }
+
     fn store(self, message: &[u8]) {
-        self.words[1].store(message.len() as u64, Relaxed);
         let (to, chunks) = (&self.words[HEAD_WORDS..], message.chunks_exact(WORD_BYTES));
         let rest = chunks.remainder();
         if !rest.is_empty() {
@@ -878,6 +1124,87 @@ mod tests {
                     assert_eq!((receiver.receive(&mut buffer), u64::from_ne_bytes(buffer)), (Ok(8), number));
                 }
                 assert_eq!(receiver.receive(&mut buffer), Err(Error::PeerGone));
+            });
+        }
+    }
+
+    fn ends_in_place(slots: usize, message_bytes: usize) -> (SenderInPlace, ReceiverInPlace) {
+        let ring = Ring::new(slots, message_bytes).unwrap();
+        // SAFETY: both ends are the test's, and the ring ends here.
+        unsafe { (ring.sender_in_place().unwrap(), ring.receiver_in_place().unwrap()) }
+    }
+
+    #[test]
+    fn messages_in_place_and_copied_are_the_same_messages() {
+        let message: Vec<u8> = (1..=200).collect();
+        let (mut sends, mut receives) = ends_in_place(2, 200);
+        for length in 0..=200 {
+            for (copied_in, copied_out) in [(false, false), (false, true), (true, false)] {
+                if copied_in {
+                    sends.0.try_send(&message[..length]).unwrap();
+                } else {
+                    let mut room = sends.try_reserve(length).unwrap();
+                    assert_eq!((room.len(), room.as_ptr().addr() % 16), (length, 0));
+                    room.copy_from_slice(&message[..length]);
+                    room.commit();
+                }
+                if copied_out {
+                    let mut buffer = [0; 200];
+                    assert_eq!(receives.0.try_receive(&mut buffer), Ok(length));
+                    assert_eq!(buffer[..length], message[..length]);
+                } else {
+                    assert_eq!(*receives.try_receive().unwrap(), message[..length]);
+                }
+            }
+        }
+        assert_eq!(receives.try_receive().err(), Some(Error::Empty));
+    }
+
+    #[test]
+    fn what_is_reserved_is_sent_by_commit_alone_and_as_long_as_it_is_then() {
+        let (mut sender, mut receiver) = ends_in_place(1, 8);
+        assert_eq!(sender.try_reserve(9).err(), Some(Error::TooLarge));
+        sender.try_reserve(8).unwrap().fill(7);
+        assert_eq!(receiver.try_receive().err(), Some(Error::Empty));
+        let mut room = sender.reserve(8).unwrap();
+        room.copy_from_slice(b"12345678");
+        room.truncate(9);
+        room.truncate(3);
+        room.commit();
+        assert_eq!(sender.try_reserve(0).err(), Some(Error::Full));
+        let received = receiver.receive().unwrap();
+        assert_eq!(*received, *b"123");
+    }
+
+    #[test]
+    fn a_slot_is_given_back_when_its_message_is_dropped() {
+        let (mut sender, mut receiver) = ends_in_place(1, 1);
+        sender.reserve(1).unwrap().commit();
+        let received = receiver.receive_timeout(NO_TIME).unwrap();
+        assert_eq!(sender.reserve_timeout(1, NO_TIME).err(), Some(Error::TimedOut));
+        drop(received);
+        sender.reserve_timeout(1, NO_TIME).unwrap().commit();
+        assert_eq!(receiver.receive_timeout(NO_TIME).unwrap().len(), 1);
+        drop(sender);
+        assert_eq!(receiver.receive_timeout(NO_TIME).err(), Some(Error::PeerGone));
+    }
+
+    #[test]
+    fn in_place_both_sides_sleep_and_wake_and_nothing_is_lost_or_changed() {
+        for spins in [0, 1, 1024] {
+            let (mut sender, mut receiver) = ends_in_place(2, 8);
+            thread::scope(|s| {
+                s.spawn(move || {
+                    sender.spin_at_most(spins);
+                    for number in 0..5000_u64 {
+                        let mut room = sender.reserve(8).unwrap();
+                        room.copy_from_slice(&number.to_ne_bytes());
+                        room.commit();
+                    }
+                });
+                receiver.spin_at_most(spins);
+                (0..5000_u64).for_each(|number| assert_eq!(*receiver.receive().unwrap(), number.to_ne_bytes()));
+                assert_eq!(receiver.receive().err(), Some(Error::PeerGone));
             });
         }
     }
