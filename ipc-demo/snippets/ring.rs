@@ -219,9 +219,7 @@ impl Sender {
     /// # Errors
     /// `TooLarge`, `PeerGone`, `Corrupt`.
     pub fn send(&mut self, message: &[u8]) -> Result<(), Error> {
-        self.wait_for_room(message.len(), None)?;
-        self.publish(message.len(), |slot| slot.store(message));
-        Ok(())
+        self.until_room(None, |sender| sender.try_send(message))
     }
 
     /// Sends a message; waits for room, but not longer than that.
@@ -229,9 +227,7 @@ impl Sender {
     /// # Errors
     /// `TimedOut`, `TooLarge`, `PeerGone`, `Corrupt`.
     pub fn send_timeout(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
-        self.wait_for_room(message.len(), Some(timeout))?;
-        self.publish(message.len(), |slot| slot.store(message));
-        Ok(())
+        self.until_room(Some(timeout), |sender| sender.try_send(message))
     }
 
     /// Spins at most so many times before it sleeps; 0 always sleeps. At first it is 1024.
@@ -278,10 +274,15 @@ impl Sender {
         memory.header().ring_bell(RECEIVER);
     }
 
-    fn wait_for_room(&mut self, bytes: usize, timeout: Option<Duration>) -> Result<(), Error> {
+    /// Tries until there is room, or the time is over.
+    fn until_room(
+        &mut self,
+        timeout: Option<Duration>,
+        mut attempt: impl FnMut(&mut Sender) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let mut deadline = None; // The clock is read by those that wait, alone.
         loop {
-            match self.look_for_room(bytes) {
+            match attempt(self) {
                 Err(Error::Full) => {}
                 done => return done,
             }
@@ -317,7 +318,10 @@ impl Receiver {
     /// has been received; `Corrupt`.
     pub fn try_receive(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         let length = self.look_for_message()?;
-        self.take(length, buffer)
+        let place = buffer.get_mut(..length).ok_or(Error::TooLarge)?;
+        self.side.memory.slot(self.at.slot).load(place);
+        self.release();
+        Ok(length)
     }
 
     /// Waits for the next message and copies it to the front of the buffer; returns its length in bytes.
@@ -325,8 +329,7 @@ impl Receiver {
     /// # Errors
     /// `TooLarge`, `PeerGone`, `Corrupt`, as `try_receive`.
     pub fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        let length = self.wait_for_message(None)?;
-        self.take(length, buffer)
+        self.until_message(None, |receiver| receiver.try_receive(buffer))
     }
 
     /// Waits for the next message, but not longer than that. No time at all still looks whether the peer was killed.
@@ -334,8 +337,7 @@ impl Receiver {
     /// # Errors
     /// `TimedOut`; `TooLarge`, `PeerGone`, `Corrupt`, as `try_receive`.
     pub fn receive_timeout(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
-        let length = self.wait_for_message(Some(timeout))?;
-        self.take(length, buffer)
+        self.until_message(Some(timeout), |receiver| receiver.try_receive(buffer))
     }
 
     /// Spins at most so many times before it sleeps; 0 always sleeps. At first it is 1024.
@@ -344,6 +346,7 @@ impl Receiver {
     }
 
     /// The length of the message in the next slot, in bytes.
+    #[inline] // Otherwise `try_receive` would pay for a call.
     fn look_for_message(&mut self) -> Result<usize, Error> {
         if self.broken {
             return Err(Error::Corrupt);
@@ -368,17 +371,15 @@ impl Receiver {
         Ok(length)
     }
 
-    fn take(&mut self, length: usize, buffer: &mut [u8]) -> Result<usize, Error> {
-        let place = buffer.get_mut(..length).ok_or(Error::TooLarge)?;
-        self.side.memory.slot(self.at.slot).load(place);
-        self.release();
-        Ok(length)
-    }
-
-    fn wait_for_message(&mut self, timeout: Option<Duration>) -> Result<usize, Error> {
+    /// Tries until there is a message, or the time is over.
+    fn until_message(
+        &mut self,
+        timeout: Option<Duration>,
+        mut attempt: impl FnMut(&mut Receiver) -> Result<usize, Error>,
+    ) -> Result<usize, Error> {
         let mut deadline = None; // The clock is read by those that wait, alone.
         loop {
-            match self.look_for_message() {
+            match attempt(self) {
                 Err(Error::Empty) => {}
                 done => return done,
             }
@@ -463,7 +464,7 @@ impl SenderInPlace {
     /// # Errors
     /// `TooLarge`, `PeerGone`, `Corrupt`.
     pub fn reserve(&mut self, bytes: usize) -> Result<Reservation<'_>, Error> {
-        self.0.wait_for_room(bytes, None)?;
+        self.0.until_room(None, |sender| sender.look_for_room(bytes))?;
         Ok(Reservation { sender: &mut self.0, bytes })
     }
 
@@ -472,7 +473,7 @@ impl SenderInPlace {
     /// # Errors
     /// `TimedOut`, `TooLarge`, `PeerGone`, `Corrupt`.
     pub fn reserve_timeout(&mut self, bytes: usize, timeout: Duration) -> Result<Reservation<'_>, Error> {
-        self.0.wait_for_room(bytes, Some(timeout))?;
+        self.0.until_room(Some(timeout), |sender| sender.look_for_room(bytes))?;
         Ok(Reservation { sender: &mut self.0, bytes })
     }
 
@@ -539,7 +540,7 @@ impl ReceiverInPlace {
     /// # Errors
     /// `PeerGone`, `Corrupt`, as `try_receive`.
     pub fn receive(&mut self) -> Result<Received<'_>, Error> {
-        let bytes = self.0.wait_for_message(None)?;
+        let bytes = self.0.until_message(None, Receiver::look_for_message)?;
         Ok(Received { receiver: &mut self.0, bytes })
     }
 
@@ -548,7 +549,7 @@ impl ReceiverInPlace {
     /// # Errors
     /// `TimedOut`; `PeerGone`, `Corrupt`, as `try_receive`.
     pub fn receive_timeout(&mut self, timeout: Duration) -> Result<Received<'_>, Error> {
-        let bytes = self.0.wait_for_message(Some(timeout))?;
+        let bytes = self.0.until_message(Some(timeout), Receiver::look_for_message)?;
         Ok(Received { receiver: &mut self.0, bytes })
     }
 
@@ -695,24 +696,22 @@ impl Header {
 pub struct Geometry {
     slots: usize,
     message_bytes: usize,
+    /// Words from slot to slot: whole pairs of cache lines.
+    stride: usize,
 }
 
 impl Geometry {
     /// `None` if there are no slots, or all together are larger than memory can be.
     pub fn checked(slots: usize, message_bytes: usize) -> Option<Geometry> {
-        let geometry = Geometry { slots, message_bytes };
         let fit = u32::try_from(slots).is_ok() && slots > 0 && message_bytes <= isize::MAX as usize / 8;
-        let bytes = slots.checked_mul(geometry.stride())?.checked_mul(size_of::<AtomicU64>())?;
+        let stride = (HEAD_WORDS + message_bytes.div_ceil(WORD_BYTES)).next_multiple_of(PAIR_WORDS);
+        let geometry = Geometry { slots, message_bytes, stride };
+        let bytes = slots.checked_mul(stride)?.checked_mul(size_of::<AtomicU64>())?;
         (fit && bytes < isize::MAX as usize - size_of::<Header>()).then_some(geometry)
     }
 
-    /// Words from slot to slot: whole pairs of cache lines.
-    fn stride(self) -> usize {
-        (HEAD_WORDS + self.message_bytes.div_ceil(WORD_BYTES)).next_multiple_of(PAIR_WORDS)
-    }
-
     fn bytes(self) -> usize {
-        size_of::<Header>() + self.slots * self.stride() * size_of::<AtomicU64>()
+        size_of::<Header>() + self.slots * self.stride * size_of::<AtomicU64>()
     }
 }
 
@@ -745,7 +744,7 @@ impl Memory {
 
     /// Writes an empty ring. Nobody else has the memory yet.
     fn fill(&self) {
-        let (slots, stride) = (self.geometry.slots, self.geometry.stride());
+        let (slots, stride) = (self.geometry.slots, self.geometry.stride);
         // SAFETY: the mapping is aligned to a page and large enough, and in no other's hands.
         unsafe { self.base.cast().write(Header::new()) };
         let mut at = Place::FIRST;
@@ -770,7 +769,7 @@ impl Memory {
     }
 
     fn slot(&self, index: usize) -> Slot<'_> {
-        let stride = self.geometry.stride();
+        let stride = self.geometry.stride;
         debug_assert!(index < self.geometry.slots);
         // SAFETY: the index is our own and below the number of slots, so these words are in the mapping; any bytes are
         // valid atomics. References to atomics claim nothing: another thread may lend the message's bytes meanwhile.
@@ -781,7 +780,7 @@ impl Memory {
     fn message(&self, index: usize) -> *mut u8 {
         debug_assert!(index < self.geometry.slots);
         // SAFETY: as above; every slot is larger than its head.
-        unsafe { self.words().add(index * self.geometry.stride() + HEAD_WORDS).cast() }
+        unsafe { self.words().add(index * self.geometry.stride + HEAD_WORDS).cast() }
     }
 }
 

@@ -18,13 +18,14 @@ const PROVED: &[Proved] = &[
             ("a sender takes one slot too many", "self.released) == slots {", "self.released) == slots + 1 {"),
             (
                 "a slot is published before its message is in it",
-                "slot.store(message);",
-                "slot.sequence().store(self.at.sequence(), Release); slot.store(message);",
+                "put(slot);",
+                "slot.sequence().store(self.at.sequence(), Release); put(slot);",
             ),
             (
                 "a slot is given back before it is read",
-                "slot.load(place);",
-                "memory.header().released.0.store(self.at.position.wrapping_add(1), Release); slot.load(place);",
+                "self.side.memory.slot(self.at.slot).load(place);",
+                "self.side.memory.header().released.0.store(self.at.position.wrapping_add(1), Release); \
+                 self.side.memory.slot(self.at.slot).load(place);",
             ),
             (
                 "who sees that the sender left does not look again for its last message",
