@@ -32,6 +32,18 @@ const PROVED: &[Proved] = &[
                 "sequence = slot.sequence().load(Relaxed); //",
                 "//",
             ),
+            (
+                "in place, a message is sent before it is committed",
+                "self.0.until_room(None, |sender| sender.look_for_room(bytes))?;",
+                "self.0.until_room(None, |sender| sender.look_for_room(bytes))?; self.0.publish(bytes, |_| ());",
+            ),
+            ("in place, what is committed is not sent", "self.sender.publish(self.bytes, |_| ());", ""),
+            (
+                "in place, a slot is given back when its message is received",
+                "self.0.until_message(None, Receiver::look_for_message)?;",
+                "self.0.until_message(None, Receiver::look_for_message)?; self.0.release();",
+            ),
+            ("in place, a dropped message keeps its slot", "self.receiver.release();", ""),
             ("who sent wakes nobody", "memory.header().ring_bell(RECEIVER);", ""),
             ("who sent wakes the sender", "memory.header().ring_bell(RECEIVER);", "memory.header().ring_bell(SENDER);"),
             ("who received wakes nobody", "header.ring_bell(SENDER);", ""),

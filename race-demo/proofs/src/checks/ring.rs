@@ -19,6 +19,11 @@ pub const CHECKS: &[Check] = &[
     Check { name: "both sleep and both are woken, 3 preemptions", run: || sleepers_are_woken(1, 3, 0, Some(3)) },
     Check { name: "both spin once, then sleep, 3 preemptions", run: || sleepers_are_woken(1, 2, 1, Some(3)) },
     Check { name: "both sleep, a ring of 2 slots, 3 preemptions", run: || sleepers_are_woken(2, 3, 0, Some(3)) },
+    Check {
+        name: "in place, a slot is lent to one side at a time, 3 preemptions",
+        run: || slots_are_lent_to_one(1, 3),
+    },
+    Check { name: "in place, a ring of 2 slots, 3 preemptions", run: || slots_are_lent_to_one(2, 3) },
 ];
 
 fn a_header_is_whole_or_invalid() {
@@ -82,10 +87,6 @@ fn no_slot_is_overwritten() {
 /// No run of loom's shows a reader what is written later, as hardware may. So this asks for the order itself: loom's cell
 /// fails unless what the receiver did before it gave the slot back happens before what the sender does once it has it.
 fn a_slot_is_reused_after_its_reading() {
-    struct Cell(UnsafeCell<()>);
-    // SAFETY: loom's cell itself fails where two threads use it without order.
-    unsafe impl Sync for Cell {}
-
     explore(None, || {
         let (mut sender, mut receiver) = ends(1);
         sender.try_send(&message(1)).unwrap();
@@ -123,6 +124,38 @@ fn sleepers_are_woken(slots: usize, messages: u64, spins: u32, preemptions: Opti
     });
 }
 
+/// Both ends in place; both always sleep to wait. A cell of loom's stands for the bytes of each slot, which are none: it
+/// fails unless whatever one side does with a slot happens before whatever the other does next.
+fn slots_are_lent_to_one(slots: usize, messages: usize) {
+    explore(Some(3), move || {
+        let ring = Ring::new(slots, 0).unwrap();
+        // SAFETY: both ends are this check's, and nobody else has the ring.
+        let (mut sender, mut receiver) =
+            unsafe { (ring.sender_in_place().unwrap(), ring.receiver_in_place().unwrap()) };
+        let bytes: Arc<Vec<Cell>> = Arc::new((0..slots).map(|_| Cell(UnsafeCell::new(()))).collect());
+        let sends = thread::spawn({
+            let bytes = Arc::clone(&bytes);
+            move || {
+                sender.spin_at_most(0);
+                for number in 0..messages {
+                    let room = sender.reserve(0).unwrap();
+                    bytes[number % slots].0.with_mut(|_| ());
+                    room.commit();
+                }
+                sender
+            }
+        });
+        receiver.spin_at_most(0);
+        for number in 0..messages {
+            let received = receiver.receive().unwrap();
+            bytes[number % slots].0.with(|_| ());
+            drop(received);
+        }
+        drop(sends.join().unwrap());
+        assert_eq!(receiver.try_receive().err(), Some(Error::PeerGone));
+    });
+}
+
 fn who_sleeps_learns_it(sender_leaves: bool) {
     explore(None, move || {
         let (mut sender, mut receiver) = ends(1);
@@ -141,6 +174,11 @@ fn who_sleeps_learns_it(sender_leaves: bool) {
         }
     });
 }
+
+/// What may be used in some order only.
+struct Cell(UnsafeCell<()>);
+// SAFETY: loom's cell itself fails where two threads use it without order.
+unsafe impl Sync for Cell {}
 
 fn explore(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
