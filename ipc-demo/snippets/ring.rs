@@ -1,7 +1,7 @@
 //! Messages from one process or thread to another through shared memory, without a system call while both are busy.
 //!
 //! Needs: nix 0.31 (fs, mman)
-//! Runs on: Linux with /proc
+//! Runs on: Linux of 64 bits with /proc
 //! Tests need: nix 0.31 (process)
 //!
 //! ```text
@@ -204,7 +204,8 @@ pub struct Sender {
 impl Sender {
     /// Sends a message if there is room.
     ///
-    /// The receiver gives slots back in batches, so `Full` can come with three quarters of the slots in use.
+    /// The receiver gives slots back in batches, so `Full` can come with three quarters of the slots in use. Only the
+    /// calls that wait learn that the receiver was killed.
     ///
     /// # Errors
     /// `Full`, `TooLarge`, `PeerGone`, `Corrupt`.
@@ -311,7 +312,8 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Copies the next message to the front of the buffer, if there is one; returns its length in bytes.
+    /// Copies the next message to the front of the buffer, if there is one; returns its length in bytes. It makes no
+    /// system call to look for one, so it learns of a killed peer only if another call of this side has waited.
     ///
     /// # Errors
     /// `Empty`; `TooLarge` if the buffer is shorter than the message, which stays; `PeerGone` once all that was sent
@@ -682,7 +684,8 @@ impl Header {
     }
 
     /// Wakes that role if it sleeps. An exchange on both sides, here and in `wait`: either this one comes first, and
-    /// who goes to sleep sees what was done before it; or the other, and this one sees the sleeper.
+    /// who goes to sleep sees what was done before it; or the other, and this one sees the sleeper. Exchanges of one
+    /// word have one order on all hardware; a store and a load in their place would not, not even on x86.
     fn ring_bell(&self, role: usize) {
         let bell = &self.bells[role].0;
         if bell.swap(AWAKE, Release) == ASLEEP {
@@ -910,7 +913,9 @@ impl Side {
             && fcntl(&self.life, FcntlArg::F_OFD_GETLK(&mut found)).is_ok()
             && i32::from(found.l_type) == libc::F_UNLCK
         {
-            let _ = role.compare_exchange(TAKEN, GONE, Relaxed, Relaxed); // Or it has just left by itself.
+            // Or it has just left by itself. What it stored before it died needs no order of ours: the kernel gave its
+            // lock up after that, and this thread has just taken the same kernel's word for it.
+            let _ = role.compare_exchange(TAKEN, GONE, Relaxed, Relaxed);
         }
     }
 
@@ -928,7 +933,7 @@ impl Side {
             }
             let rest = deadline.map_or(LOOK_EVERY, |deadline| deadline.saturating_duration_since(Instant::now()));
             in_time = !rest.is_zero();
-            if !in_time || sleep_on(bell, ASLEEP, rest.min(LOOK_EVERY)) {
+            if !in_time || !sleep_on(bell, ASLEEP, rest.min(LOOK_EVERY)) {
                 self.look_after_peer();
             }
         }
@@ -1003,7 +1008,8 @@ fn byte_of(role: usize) -> libc::flock {
     libc::flock { l_type, l_whence, l_start: role as _, l_len: 1, l_pid: 0 }
 }
 
-/// Sleeps while the word is as expected, until it is woken; true if it slept all that time. May return early.
+/// Sleeps while the word is as expected; false if neither a waker nor another word ended that, but time or a signal:
+/// who gets one signal after the other would otherwise never come to look after its peer.
 fn sleep_on(word: &AtomicU32, expected: u32, at_most: Duration) -> bool {
     let limit = libc::timespec { tv_sec: at_most.as_secs() as _, tv_nsec: at_most.subsec_nanos() as _ };
     // nix has no futex. Without FUTEX_PRIVATE_FLAG the kernel finds the waiters of other processes too.
@@ -1011,7 +1017,7 @@ fn sleep_on(word: &AtomicU32, expected: u32, at_most: Duration) -> bool {
     let woken = unsafe {
         libc::syscall(libc::SYS_futex, ptr::from_ref(word), libc::FUTEX_WAIT, expected, ptr::from_ref(&limit))
     };
-    woken == -1 && Errno::last() == Errno::ETIMEDOUT // EAGAIN says that the word had changed, EINTR that a signal came.
+    woken == 0 || Errno::last() == Errno::EAGAIN // The word was not as expected.
 }
 
 /// Wakes one that sleeps on the word, if there is one.
@@ -1254,6 +1260,13 @@ mod tests {
             fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS.difference(missing))).unwrap();
             assert_eq!(Ring::attach(file.into()).unwrap_err().kind(), io::ErrorKind::InvalidInput);
         }
+    }
+
+    #[test]
+    fn nobody_can_shrink_a_ring() {
+        let ring = Ring::new(2, 64).unwrap();
+        let refused = File::from(ring.fd().try_clone_to_owned().unwrap()).set_len(0).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(Errno::EPERM as i32));
     }
 
     #[test]

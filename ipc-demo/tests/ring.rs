@@ -15,7 +15,11 @@ use std::{env, fs, hint, thread};
 
 use ipc_demo::ring::{Error, Receiver, Ring, Sender};
 use ipc_demo::shared_region::SharedRegion;
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::libc;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use proptest::prelude::*;
 
 // ---- The wrap-around of slots and counters, which start just below their largest value ----
@@ -160,13 +164,7 @@ impl Target {
     /// Runs `work` while another thread writes to the words of the protocol.
     fn under_attack(&self, part: Part, seed: u64, work: impl FnOnce() -> Option<Error>) -> Option<Error> {
         let over = AtomicBool::new(false);
-        let base = self.hostile.as_ptr();
-        (0..SLOTS).for_each(|slot| {
-            (2..SLOT_BYTES / 8).for_each(|word| {
-                let filling = if word < 2 + MESSAGE_BYTES.div_ceil(8) { u64::from_ne_bytes([SENT; 8]) } else { 0 };
-                word_at(base, SLOTS_BYTE + slot * SLOT_BYTES + word * 8).store(filling, Relaxed);
-            });
-        });
+        self.fill();
         thread::scope(|s| {
             let (hostile, over) = (&self.hostile, &over);
             let attacker = s.spawn(move || attack(hostile, part, seed, over));
@@ -175,6 +173,17 @@ impl Target {
             attacker.join().unwrap();
             end.unwrap_or_else(|failure| resume_unwind(failure))
         })
+    }
+
+    /// Puts the byte that is ever sent wherever a message can be.
+    fn fill(&self) {
+        let base = self.hostile.as_ptr();
+        (0..SLOTS).for_each(|slot| {
+            (2..SLOT_BYTES / 8).for_each(|word| {
+                let filling = if word < 2 + MESSAGE_BYTES.div_ceil(8) { u64::from_ne_bytes([SENT; 8]) } else { 0 };
+                word_at(base, SLOTS_BYTE + slot * SLOT_BYTES + word * 8).store(filling, Relaxed);
+            });
+        });
     }
 }
 
@@ -307,12 +316,25 @@ fn plays_a_part() {
             sender.send(&filled(0, bytes)).unwrap();
             thread::park();
         }
+        "attacks as a sender" => attack_for_ever(Part::Sender, &ring),
+        "attacks as a receiver" => attack_for_ever(Part::Receiver, &ring),
         "receives" => {
             let (mut receiver, mut buffer) = (ring.receiver().unwrap(), vec![0; bytes]);
             while receiver.receive(&mut buffer).is_ok() {}
         }
         other => panic!("no part is called {other}"),
     }
+}
+
+/// With the role claimed as an honest peer would, so that its death can be noticed.
+fn attack_for_ever(part: Part, ring: &Ring) {
+    set_pdeathsig(Signal::SIGKILL).unwrap(); // Nothing else would end it if the test fails before it kills.
+    let region = SharedRegion::from_fd(ring.fd().try_clone_to_owned().unwrap()).unwrap();
+    let _role: Box<dyn Send> = match part {
+        Part::Sender => Box::new(ring.sender().unwrap()),
+        Part::Receiver => Box::new(ring.receiver().unwrap()),
+    };
+    attack(&region, part, std::process::id().into(), &AtomicBool::new(false));
 }
 
 fn start(ring: &Ring, part: &str) -> Child {
@@ -393,6 +415,95 @@ fn who_sleeps_without_a_time_out_learns_that_the_peer_was_killed() {
         assert_eq!(receiver.receive(&mut buffer), Err(Error::PeerGone)); // Nobody rings: it looks by itself.
     });
     assert_eq!(receiver.try_receive(&mut buffer), Err(Error::PeerGone), "once known, it stays so");
+}
+
+/// Signals end a sleep early, each time; so who gets many never sleeps for long.
+#[test]
+fn who_sleeps_among_signals_learns_that_the_peer_was_killed() {
+    extern "C" fn does_nothing(_: libc::c_int) {}
+    const MOST: u32 = 2000;
+    let action = SigAction::new(SigHandler::Handler(does_nothing), SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler does nothing at all.
+    unsafe { sigaction(Signal::SIGUSR2, &action) }.unwrap();
+    let ring = Ring::new(4, 64).unwrap();
+    let child = start(&ring, "sends one");
+    let mut receiver = ring.receiver().unwrap();
+    receiver.spin_at_most(0);
+    let mut buffer = [0; 64];
+    assert_eq!(receiver.receive(&mut buffer), Ok(64));
+    kill(child);
+    // SAFETY: it only names the calling thread.
+    let (sleeper, answered) = (unsafe { libc::pthread_self() }, AtomicBool::new(false));
+    thread::scope(|s| {
+        let signals = s.spawn(|| {
+            let sends = |_: &u32| {
+                thread::park_timeout(Duration::from_millis(1)); // Their pace: far faster than it looks by itself.
+                // SAFETY: the sleeper lives until this thread was joined.
+                unsafe { libc::pthread_kill(sleeper, libc::SIGUSR2) };
+                answered.load(Relaxed)
+            };
+            (0..MOST).find(sends)
+        });
+        assert_eq!(receiver.receive(&mut buffer), Err(Error::PeerGone));
+        answered.store(true, Relaxed);
+        assert!(signals.join().unwrap().is_some(), "no answer as long as there were signals");
+    });
+}
+
+/// As the threads above, and killed in the middle of it; whatever it wrote last, there is an answer within the time-out.
+#[test]
+fn a_hostile_process_that_is_killed_costs_the_connection_and_no_more() {
+    let mut ends = [0_usize; 3];
+    for round in 0..KILLS.div_ceil(4) {
+        let target = Target::new();
+        target.fill();
+        let mut random = Random(round);
+        let moment = random.below(300);
+        if round % 2 == 0 {
+            let mut receiver = target.ring.receiver().unwrap();
+            let child = start(&target.ring, "attacks as a sender");
+            let mut looks = |most: u64| {
+                (0..most).find_map(|_| {
+                    let mut buffer = [0; MESSAGE_BYTES + 8];
+                    let length = match receiver.receive_timeout(&mut buffer, AT_MOST) {
+                        Ok(length) => length,
+                        Err(error) => return Some(error).filter(|error| *error != Error::TimedOut),
+                    };
+                    let (message, rest) = buffer.split_at(length);
+                    assert!(message.iter().all(|byte| *byte == SENT) && rest.iter().all(|byte| *byte == 0));
+                    None
+                })
+            };
+            let before = looks(moment);
+            kill(child);
+            count(&mut ends, before.or_else(|| looks(SLOTS as u64 + 1)));
+        } else {
+            let mut sender = target.ring.sender().unwrap();
+            let child = start(&target.ring, "attacks as a receiver");
+            let mut sends = |most: u64| {
+                let send = |_| sender.send_timeout(&[SENT; MESSAGE_BYTES], AT_MOST).err();
+                (0..most).find_map(send).filter(|error| *error != Error::TimedOut)
+            };
+            let before = sends(moment);
+            kill(child);
+            count(&mut ends, before.or_else(|| sends(SLOTS as u64 + 1)));
+        }
+    }
+    assert!(ends[0] > 0, "it never came to the worst: {ends:?}");
+}
+
+/// The seals keep the size, not the contents: a hole reads as zeros, in the header and in the slots.
+#[test]
+fn a_peer_that_punches_holes_costs_the_connection() {
+    let ring = Ring::new(4, 64).unwrap();
+    let (mut sender, mut receiver) = (ring.sender().unwrap(), ring.receiver().unwrap());
+    sender.send(b"first").unwrap();
+    assert_eq!(receiver.receive(&mut [0; 64]), Ok(5));
+    let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    fallocate(ring.fd(), flags, 0, 1 << 20).unwrap();
+    assert_eq!(receiver.receive(&mut [0; 64]), Err(Error::Corrupt));
+    let end = (0..100).find_map(|_| sender.send_timeout(b"more", Duration::ZERO).err());
+    assert!(end.is_some(), "it takes no more than there are slots");
 }
 
 #[test]

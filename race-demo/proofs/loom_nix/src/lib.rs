@@ -14,6 +14,7 @@ pub mod libc {
 
     use loom::sync::atomic::{AtomicU32, Ordering::Relaxed};
     use loom::sync::{Condvar, Mutex};
+    use nix::errno::Errno;
 
     pub use nix::libc::{
         F_UNLCK, F_WRLCK, FUTEX_WAIT, FUTEX_WAKE, SEEK_SET, SYS_futex, c_int, c_long, flock, timespec,
@@ -50,6 +51,7 @@ pub mod libc {
     fn wait(word: &AtomicU32, expected: u32) -> c_long {
         let mut sleepers = SLEEPERS.lock().unwrap();
         if word.load(Relaxed) != expected {
+            Errno::EAGAIN.set();
             return -1;
         }
         let bed = Arc::new(Condvar::new());
