@@ -17,7 +17,8 @@ pub const DEMO: Demo = Demo {
     name: "round-trip-peers",
     question: "What does a message there and back cost by our ring, and by other people's ways?",
     claims: &[],
-    rule: "No claim is judged here. A figure is reached if the median of the rounds' ratios reaches it.",
+    rule: "No claim is judged here. A figure is reached if the median of the rounds' ratios reaches it; of fewer than 21 \
+           rounds it is no more than a hint.",
     extras: Extras::NONE,
     snippets: &[Snippet { path: "ipc-demo/snippets/ring.rs", text: include_str!("../../snippets/ring.rs") }],
     run,

@@ -49,8 +49,8 @@ impl Polling {
 
     pub fn says(self) -> &'static str {
         match self {
-            Polling::Spinning => "polled by spin_loop",
-            Polling::Yielding => "polled by yield_now",
+            Polling::Spinning => "spinning",
+            Polling::Yielding => "yielding",
         }
     }
 }

@@ -33,12 +33,13 @@ pub enum Waiting {
 pub fn name(waiting: Waiting) -> String {
     let how = match waiting {
         Waiting::Polling(polling) => polling.says(),
-        Waiting::Event => "woken by its event",
+        Waiting::Event => "with event()",
     };
-    format!("iceoryx2 {} publish_subscribe(), {how}", version("iceoryx2"))
+    format!("iceoryx2 {} publish_subscribe, {how}", version("iceoryx2"))
 }
 
 /// Where iceoryx2 puts what it makes: files into a directory of our own, shared memory under this run's prefix.
+/// Dropping it takes away what iceoryx2 keeps for nodes to come.
 pub struct Home {
     root: PathBuf,
     prefix: String,
@@ -49,10 +50,16 @@ pub struct Home {
 
 /// Tells, once all rows are over, what is left of them.
 pub fn tell(stage: &mut Stage, home: &Home) -> Result<()> {
-    let left = home.objects()?;
-    let got = format!("{left}; at least {} while it ran", home.seen.get());
-    stage.fact("Nothing of iceoryx2's files and shared memory is left", left == 0, got);
+    let (kept, left): (Vec<String>, Vec<String>) = home.objects()?.into_iter().partition(|name| is_kept(name));
+    let says = "All that iceoryx2 had in files and shared memory is gone, but for the segment that it keeps";
+    let got = format!("{} left and {} kept; at least {} while it ran", left.len(), kept.len(), home.seen.get());
+    stage.fact(says, left.is_empty(), got);
     Ok(())
+}
+
+/// One for all nodes of a place and a version, now and later: by design nobody owns it, so nobody removes it.
+fn is_kept(name: &str) -> bool {
+    name.ends_with(".global_mgmt")
 }
 
 impl Home {
@@ -62,13 +69,14 @@ impl Home {
         Home { root, prefix, services: Cell::new(0), seen: Cell::new(0) }
     }
 
-    /// How many there are now: files in the directory, and objects in shared memory.
-    fn objects(&self) -> Result<usize> {
-        let mut objects = files_below(&self.root)?;
-        for entry in fs::read_dir("/dev/shm").context("listing shared memory")? {
-            objects += usize::from(entry?.file_name().to_string_lossy().starts_with(&self.prefix));
+    /// What stands there now: files in the directory, and objects in shared memory, by name.
+    fn objects(&self) -> Result<Vec<String>> {
+        let mut names = files_below(&self.root)?;
+        for entry in fs::read_dir(SHARED_MEMORY).context("listing shared memory")? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            names.extend(name.starts_with(&self.prefix).then_some(name));
         }
-        Ok(objects)
+        Ok(names)
     }
 
     /// Two processes that agree on it may open the same services.
@@ -82,7 +90,7 @@ impl Home {
 
     /// A way of its own: services by other names.
     pub fn pair(&self, slots: usize, waiting: Waiting) -> Result<Pair<IceoryxEnds>> {
-        self.seen.set(self.seen.get().max(self.objects()?)); // Of the pairs before this one.
+        self.seen.set(self.seen.get().max(self.objects()?.len())); // Of the pairs before this one.
         let number = self.services.replace(self.services.get() + 1);
         let (there, back) = (format!("peers/{number}/there"), format!("peers/{number}/back"));
         let config = Home::config(&self.root, &self.prefix)?;
@@ -95,14 +103,36 @@ impl Home {
     }
 }
 
-fn files_below(directory: &Path) -> Result<usize> {
-    let Ok(entries) = fs::read_dir(directory) else { return Ok(0) }; // It was never made.
-    let mut files = 0;
+impl Drop for Home {
+    fn drop(&mut self) {
+        // Its nodes are gone by now. What else may be left stays, so that the runner counts it.
+        for name in self.objects().unwrap_or_default().iter().filter(|name| is_kept(name)) {
+            let _ = fs::remove_file(Path::new(SHARED_MEMORY).join(name));
+        }
+        remove_empty(&self.root);
+    }
+}
+
+const SHARED_MEMORY: &str = "/dev/shm"; // Where Linux shows what shm_open(3) makes.
+
+fn files_below(directory: &Path) -> Result<Vec<String>> {
+    let Ok(entries) = fs::read_dir(directory) else { return Ok(Vec::new()) }; // It was never made.
+    let mut files = Vec::new();
     for entry in entries {
         let entry = entry?;
-        files += if entry.file_type()?.is_dir() { files_below(&entry.path())? } else { 1 };
+        match entry.file_type()?.is_dir() {
+            true => files.extend(files_below(&entry.path())?),
+            false => files.push(entry.file_name().to_string_lossy().into_owned()),
+        }
     }
     Ok(files)
+}
+
+/// Removes the directories below that have nothing in them, and the directory itself if so.
+fn remove_empty(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    entries.filter_map(Result::ok).for_each(|entry| remove_empty(&entry.path()));
+    let _ = fs::remove_dir(directory); // It refuses one that is not empty.
 }
 
 type Service = ipc::Service;
