@@ -16,15 +16,10 @@ const OFFERS: [(&str, &str, &str); 7] = [
     (
         "iceoryx2",
         "MIT or Apache-2.0",
-        "services found by name, many publishers and subscribers, request and response, slices that grow, several \
-         system families, C, C++ and Python",
+        "services found by name, many publishers and subscribers, request and response, a shared blackboard, \
+         programs in C, C++, C# and Python, macOS and Windows",
     ),
-    (
-        "rtrb",
-        "MIT or Apache-2.0",
-        "values of any type, chunks written and read in place, wait-free, no_std, no unsafe memory shared with a \
-         stranger, any system",
-    ),
+    ("rtrb", "MIT or Apache-2.0", "values of any type, several at once, wait-free by construction, no_std, any system"),
     (
         "crossbeam-channel",
         "MIT or Apache-2.0",

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use shared::Placement::OtherCpu;
-use shared::measure::{Contest, Measured, Timing};
+use shared::measure::{Contest, Measured, Timing, usable_cpus};
 use shared::number::three_digits;
 use shared::{Cell, Column, Demo, Extras, Snippet, Stage, Table};
 
@@ -11,7 +11,8 @@ use crate::offers;
 use crate::tally::{self, Tally};
 use crate::targets::{self, Goal, Target};
 use crate::ways::iceoryx::{self, Home};
-use crate::ways::{self, Polling, ring, rtrb};
+use crate::ways::ring::{self, Ends};
+use crate::ways::{self, Polling, rtrb};
 
 pub const DEMO: Demo = Demo {
     name: "one-way-peers",
@@ -28,6 +29,10 @@ pub const DEMO: Demo = Demo {
 const SLOTS: usize = 1024;
 
 fn run(stage: &mut Stage) -> Result<()> {
+    if usable_cpus().len() < 2 {
+        stage.skip("one usable CPU: sender and receiver could only take turns");
+        return Ok(());
+    }
     stage.say(
         "One side sends 64 bytes again and again, different each time; the other checks each. A batch is over when the \
          receiver has reported that all of it came whole and in order.",
@@ -49,7 +54,7 @@ fn run(stage: &mut Stage) -> Result<()> {
 }
 
 fn targets() -> [Target; 2] {
-    let (ring, rtrb) = (ring::name(SLOTS), in_threads(&rtrb::name(SLOTS, Polling::Spinning)));
+    let (ring, rtrb) = (ring::name(SLOTS, Ends::Copying), in_threads(&rtrb::name(SLOTS, Polling::Spinning)));
     let target = |ours, goal| Target { ours, theirs: rtrb.clone(), placement: OtherCpu, goal };
     [target(in_threads(&ring), Goal::AtLeast(1.0)), target(in_processes(&ring), Goal::AtLeast(1.0))]
 }

@@ -11,17 +11,21 @@ use shared::measure::Contest;
 
 use crate::exchange::{Setting, processes, threads};
 use iceoryx::{Home, Waiting};
+use ring::Ends::{Copying, InPlace};
 
 /// Adds every way with that placement, each with so many slots where it has slots.
 pub fn add_all<'a>(contest: &mut Contest<'a>, setting: Setting<'a>, home: &'a Home, slots: usize, place: Placement) {
-    let polling = if place == Placement::SameCpu { Polling::Yielding } else { Polling::Spinning };
-    contest.add(processes(&ring::name(slots), place, setting, move || ring::pair(slots)));
+    let polling = Polling::at(place);
+    let [copied, in_place] = [Copying, InPlace].map(|ends| ring::name(slots, ends));
+    contest.add(processes(&copied, place, setting, move || ring::copying(slots)));
+    contest.add(processes(&in_place, place, setting, move || ring::in_place(slots)));
     for waiting in [Waiting::Polling(polling), Waiting::Event] {
         contest.add(processes(&iceoryx::name(waiting), place, setting, move || home.pair(slots, waiting)));
     }
     contest.add(processes(sockets::STREAM, place, setting, sockets::stream));
     contest.add(processes(sockets::SEQPACKET, place, setting, sockets::seqpacket));
-    contest.add(threads(&ring::name(slots), place, setting, move || ring::pair(slots)));
+    contest.add(threads(&copied, place, setting, move || ring::copying(slots)));
+    contest.add(threads(&in_place, place, setting, move || ring::in_place(slots)));
     contest.add(threads(&rtrb::name(slots, polling), place, setting, move || rtrb::pair(slots, polling)));
     let bounded = |name| channels::bounded(name, slots);
     contest.add(threads(&bounded("crossbeam-channel"), place, setting, move || channels::crossbeam(slots)));
@@ -40,6 +44,10 @@ pub enum Polling {
 }
 
 impl Polling {
+    pub fn at(place: Placement) -> Polling {
+        if place == Placement::SameCpu { Polling::Yielding } else { Polling::Spinning }
+    }
+
     pub fn pause(self) {
         match self {
             Polling::Spinning => std::hint::spin_loop(),
