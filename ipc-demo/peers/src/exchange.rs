@@ -42,6 +42,8 @@ pub enum Course {
 #[derive(Clone, Copy)]
 pub struct Setting<'a> {
     pub course: Course,
+    /// So many messages go before the first that is timed.
+    pub untimed: u64,
     pub tally: &'a Tally,
 }
 
@@ -120,6 +122,9 @@ impl<'a, E: End> Asker<'a, E> {
         let exchanged = Exchanged::none_yet(seats, setting.course, child);
         let mut asker = Asker { end, control, peer: Some(peer), setting, exchanged };
         asker.report().context("the peer could not open its end")?;
+        let _pinned = seats.own.sit()?;
+        let right = asker.turn(setting.untimed)?;
+        ensure!(right == setting.untimed, "{right} of {} messages that were not timed proved right", setting.untimed);
         Ok(asker)
     }
 

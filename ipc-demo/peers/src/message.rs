@@ -21,6 +21,10 @@ impl Message {
         Message { number, filling: std::array::from_fn(word) }
     }
 
+    pub fn number(self) -> u64 {
+        self.number
+    }
+
     pub fn to_bytes(self) -> [u8; BYTES] {
         let mut bytes = [0; BYTES];
         let words = [self.number].into_iter().chain(self.filling);

@@ -1,5 +1,6 @@
 //! The ways that are compared, a file for each kind: how its ends are made, and how they send and receive.
 
+pub mod blocks;
 pub mod channels;
 pub mod iceoryx;
 pub mod ring;
@@ -20,7 +21,9 @@ pub fn add_all<'a>(contest: &mut Contest<'a>, setting: Setting<'a>, home: &'a Ho
     contest.add(processes(&copied, place, setting, move || ring::copying(slots)));
     contest.add(processes(&in_place, place, setting, move || ring::in_place(slots)));
     for waiting in [Waiting::Polling(polling), Waiting::Event] {
-        contest.add(processes(&iceoryx::name(waiting), place, setting, move || home.pair(slots, waiting)));
+        contest.add(processes(&iceoryx::name(waiting), place, setting, move || {
+            Ok(iceoryx::messages(home, slots, waiting))
+        }));
     }
     contest.add(processes(sockets::STREAM, place, setting, sockets::stream));
     contest.add(processes(sockets::SEQPACKET, place, setting, sockets::seqpacket));

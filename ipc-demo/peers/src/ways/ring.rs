@@ -17,12 +17,17 @@ pub enum Ends {
     InPlace,
 }
 
+impl Ends {
+    pub fn says(self) -> &'static str {
+        match self {
+            Ends::Copying => "copied",
+            Ends::InPlace => "in place",
+        }
+    }
+}
+
 pub fn name(slots: usize, ends: Ends) -> String {
-    let how = match ends {
-        Ends::Copying => "copied",
-        Ends::InPlace => "in place",
-    };
-    format!("ring Ring::new({slots}, {BYTES}), {how}")
+    format!("ring Ring::new({slots}, {BYTES}), {}", ends.says())
 }
 
 pub fn copying(slots: usize) -> Result<Pair<Copying>> {
