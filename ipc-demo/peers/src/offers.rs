@@ -11,7 +11,7 @@ pub fn version(name: &str) -> &'static str {
     version.and_then(|version| version.strip_suffix('"')).unwrap_or("of no known version")
 }
 
-/// A peer, its licence, and what it has that the ring has not.
+/// A peer, its licence (none if it comes with the kernel), and what it has that the ring has not.
 const OFFERS: [(&str, &str, &str); 7] = [
     (
         "iceoryx2",
@@ -34,7 +34,7 @@ const OFFERS: [(&str, &str, &str); 7] = [
     ("std mpsc", "MIT or Apache-2.0", "values of any type, many senders, no dependency, any system"),
     (
         "Unix sockets",
-        "the kernel's",
+        "",
         "descriptors handed over, the peer's identity, poll and async, messages of any size, strangers by a name; a \
          dead peer is noticed at once",
     ),
@@ -47,7 +47,8 @@ pub fn table() -> Table {
             "std mpsc" | "Unix sockets" => Cell::Nothing,
             name => text(version(name)),
         };
-        vec![text(name), version, text(licence), text(offers)]
+        let licence = if licence.is_empty() { Cell::Nothing } else { text(licence) };
+        vec![text(name), version, licence, text(offers)]
     };
     Table {
         title: "What each offers that the ring does not".to_owned(),
