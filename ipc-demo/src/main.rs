@@ -1,9 +1,11 @@
 //! How processes talk, and what it costs beside threads.
 #![deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
 
+mod abilities;
 mod asleep;
 mod backpressure;
 mod boundaries;
+mod complexity;
 mod copies;
 mod idle;
 mod link;
@@ -24,6 +26,7 @@ const DEMOS: &[shared::Demo] = &[
     pass_fd::DEMO,
     typed::DEMO,
     peer_death::DEMO,
+    complexity::DEMO,
     boundaries::DEMO,
     backpressure::DEMO,
     message_queue::DEMO,

@@ -1,11 +1,11 @@
 //! What does one side see when the other is killed in the middle of a message?
 
 mod board;
-mod matrix;
-mod scene;
+pub(crate) mod matrix;
+pub(crate) mod scene;
 mod traces;
-mod watch;
-mod ways;
+pub(crate) mod watch;
+pub(crate) mod ways;
 
 use anyhow::Result;
 use shared::{Demo, Extras, Snippet, Stage};

@@ -1,0 +1,92 @@
+//! What can a mechanism do beyond carrying one message from one to one? Each is tried; nothing is known beforehand.
+
+mod crash;
+pub mod lines;
+mod many;
+mod select;
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::SigSet;
+use shared::{Cell, Column, Mood, Table, refused};
+
+pub use crash::Afterwards;
+use lines::{Between, MECHANISMS, Mechanism};
+
+use crate::peer_death::ways::Names;
+
+/// What was seen of one mechanism.
+pub struct Abilities {
+    pub name: &'static str,
+    pub between: Between,
+    /// Two send at once into one end: does all arrive, whole?
+    pub producers: Seen,
+    /// Can one wait for two of them at once, without a thread for each?
+    pub select: Seen,
+    /// Does a mebibyte go in one send?
+    pub large: Seen,
+    /// One side is killed: what does the other know, and what is left?
+    pub crash: Afterwards,
+}
+
+/// How a trial ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    Yes,
+    /// Yes, in this way only.
+    Partly(String),
+    /// The error that came, or what came in its place.
+    No(String),
+    /// This machine refuses what the trial needs.
+    Skipped(String),
+}
+
+/// Tries every mechanism. What needs a name gets it in the directory, which is the caller's own, or in the system,
+/// where `system_name` must be nobody else's; all names are gone afterwards. It forks: this process must have one
+/// thread.
+pub fn observe(directory: &Path, system_name: &str) -> Result<Vec<Abilities>> {
+    let names = Names { directory: directory.to_owned(), system: system_name.to_owned() };
+    let before = SigSet::thread_get_mask()?; // Signals to be waited for are blocked, and stay so until the end.
+    let all = MECHANISMS.iter().map(|mechanism| of(mechanism, &names)).collect();
+    before.thread_set_mask()?;
+    all
+}
+
+fn of(mechanism: &Mechanism, names: &Names) -> Result<Abilities> {
+    let Mechanism { name, between, .. } = *mechanism;
+    let producers = or_skipped(many::producers(mechanism, names)).with_context(|| format!("two at once: {name}"))?;
+    let select = or_skipped(select::of_two(mechanism, names)).with_context(|| format!("two to wait for: {name}"))?;
+    let large = or_skipped(many::large(mechanism, names)).with_context(|| format!("a large one: {name}"))?;
+    let crash = crash::observe(mechanism, names).with_context(|| format!("a death: {name}"))?;
+    Ok(Abilities { name, between, producers, select, large, crash })
+}
+
+fn or_skipped(seen: Result<Seen>) -> Result<Seen> {
+    seen.or_else(|error| refused(&error).map(Seen::Skipped).ok_or(error))
+}
+
+pub fn table(all: &[Abilities]) -> Table {
+    Table {
+        title: "What each can do beyond one message from one to one".to_owned(),
+        columns: vec![
+            Column::label("by"),
+            Column::value("two send at once", ""),
+            Column::value("wait for two", ""),
+            Column::value("1 MiB in one send", ""),
+            Column::value("one is killed", ""),
+        ],
+        rows: all.iter().map(cells).collect(),
+    }
+}
+
+fn cells(abilities: &Abilities) -> Vec<Cell> {
+    let cell = |seen: &Seen| match seen {
+        Seen::Yes => Cell::Word { says: "yes".to_owned(), mood: Mood::Good },
+        Seen::Partly(says) => Cell::Word { says: says.clone(), mood: Mood::Neutral },
+        Seen::No(says) => Cell::Word { says: says.clone(), mood: Mood::Bad },
+        Seen::Skipped(why) => Cell::Skipped { skipped: why.clone() },
+    };
+    let Abilities { name, producers, select, large, crash, .. } = abilities;
+    vec![Cell::Text((*name).to_owned()), cell(producers), cell(select), cell(large), crash.cell()]
+}
