@@ -1,15 +1,28 @@
 //! How much does one have to write and to mind for each way?
 
-use anyhow::Result;
+mod burden;
+mod programs;
+mod row;
+mod system_calls;
+mod text;
+
+use anyhow::{Context, Result};
 use shared::{Claim, Demo, Extras, Snippet, Stage};
 
-use crate::abilities;
+use crate::abilities::{self, lines::MPSC};
+use crate::peer_death::ways::Names;
+use row::Row;
 
 pub const DEMO: Demo = Demo {
     name: "complexity",
     question: "How much does one have to write and to mind for each way?",
     claims: &[Claim::IpcIsComplex],
-    rule: "",
+    rule: "Each way between processes is set beside the standard library's channel between threads on four counts: lines \
+           of the smallest program that sends 64 bytes; places in it where something can fail (an error passed on, \
+           asked for or insisted against); system calls, to set up and for one message; duties after a crash (a death \
+           that nobody tells of, each name or port that stays). It holds if every way asks for more on every count, \
+           it is refuted if some way asks for more on none, and it is qualified in between. What this machine refuses \
+           has no say; if nothing is left, it is undecided.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "ipc-demo/snippets/framed.rs", text: include_str!("../snippets/framed.rs") },
@@ -23,9 +36,62 @@ pub const DEMO: Demo = Demo {
 };
 
 fn run(stage: &mut Stage) -> Result<()> {
-    let abilities = abilities::observe(stage.directory(), &stage.name("complexity"))?;
+    let system = stage.name("complexity");
+    stage
+        .say("What can each do? Two send at once, one waits for two, a mebibyte goes in one send, one side is killed.");
+    let abilities = abilities::observe(stage.directory(), &system)?;
     stage.table(abilities::table(&abilities));
-    stage.verdict(Claim::IpcIsComplex, shared::Verdict::Undecided, "")?;
-    stage.answer("");
+    stage.say(
+        "Of two that write into bare memory at once one is lost when both choose their place before either is done: here \
+         that is made to happen.",
+    );
+
+    stage.say("What does one write? Each of these programs is run, and its text is counted.");
+    let names = Names { directory: stage.directory().to_owned(), system };
+    let rows: Vec<Row> = abilities.iter().map(|one| row::count(one, &names)).collect::<Result<_>>()?;
+    stage.table(row::programs(&rows));
+    stage.table(row::snippets());
+    stage.say("And what does the kernel do? Both sides are followed, message by message.");
+    stage.table(row::calls(&rows));
+    tell_facts(stage, &rows);
+
+    let ways: Vec<_> = rows.iter().filter(|row| row.is_between_processes()).map(Row::burden).collect();
+    let channel = rows.iter().find(|row| row.abilities.name == MPSC).context("no channel to set them beside")?;
+    let (verdict, because) = burden::verdict(&ways, &channel.burden());
+    stage.verdict(Claim::IpcIsComplex, verdict, because)?;
+    stage.answer(answer(&rows));
     Ok(())
+}
+
+fn tell_facts(stage: &mut Stage, rows: &[Row]) {
+    let ran: Vec<bool> = rows.iter().filter_map(|row| row.arrived.as_ref().ok().copied()).collect();
+    let arrived = ran.iter().filter(|arrived| **arrived).count();
+    let says = "Every smallest program that this machine allows brought its 64 bytes";
+    stage.fact(says, arrived == ran.len(), format!("{arrived} of {}", ran.len()));
+    let counted: Vec<_> = rows.iter().filter_map(|row| row.calls.as_ref().ok()).collect();
+    let repeats = counted.iter().filter(|calls| calls.awaited.repeats && calls.present.repeats).count();
+    let says = "The next message needs the same system calls as the one before";
+    stage.fact(says, repeats == counted.len(), format!("{repeats} of {}", counted.len()));
+    let (by_kind, in_all) = row::lines_by_kind_and_in_all();
+    let says = "Every line of the snippets is counted once: code, test, comment or blank";
+    stage.fact(says, by_kind == in_all, format!("{by_kind} of {in_all}"));
+}
+
+fn answer(rows: &[Row]) -> String {
+    let part = |between_processes: bool| {
+        let burdens = || rows.iter().filter(|row| row.is_between_processes() == between_processes).map(Row::burden);
+        let range = |counts: Vec<usize>| match (counts.iter().min(), counts.iter().max()) {
+            (Some(least), Some(most)) if least == most => least.to_string(),
+            (Some(least), Some(most)) => format!("{least} to {most}"),
+            _ => "an unknown number of".to_owned(),
+        };
+        format!(
+            "{} lines with {} places to fail, {} system calls and {} duties after a crash",
+            range(burdens().filter_map(|burden| burden.lines).collect()),
+            range(burdens().filter_map(|burden| burden.can_fail).collect()),
+            range(burdens().filter_map(|burden| burden.system_calls).collect()),
+            range(burdens().filter_map(|burden| burden.duties).collect()),
+        )
+    };
+    format!("To send 64 bytes takes {} between processes; between threads {}.", part(true), part(false))
 }

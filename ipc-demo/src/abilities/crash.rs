@@ -3,7 +3,6 @@
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, raise};
 use process_demo::child::{Exit, fork};
-use shared::number::count;
 use shared::{Cell, Mood, refused};
 use std::thread;
 
@@ -70,8 +69,8 @@ impl Afterwards {
             Afterwards::DiesToo => ("both die".to_owned(), Mood::Bad),
             Afterwards::Skipped(why) => return Cell::Skipped { skipped: why.clone() },
             Afterwards::LivesOn { told, lost, unit, .. } => {
-                let knows = ["nobody is told", "one is told", "both are told"][*told];
-                let lost = if *lost == 0 { String::new() } else { format!(", {} {unit} lost", count(*lost)) };
+                let knows = ["none told", "one told", "both told"][*told];
+                let lost = if *lost == 0 { String::new() } else { format!(", unread {unit} lost") };
                 (format!("{knows}{lost}"), if *told == 2 { Mood::Good } else { Mood::Bad })
             }
         };

@@ -96,7 +96,7 @@ pub fn open(_: &Names) -> Result<Line> {
     let there = Arc::clone(&here);
     let sender = move || {
         let there = Arc::clone(&there);
-        let send: Sending = Box::new(move |message| Ok(there.publish(there.put(message)?)));
+        let send: Sending = Box::new(move |message| there.put(message).map(|number| there.publish(number)));
         Ok(send)
     };
     let receive = move |buffer: &mut [u8], patience| here.take(buffer, patience);

@@ -125,12 +125,12 @@ pub fn ring(_: &Names) -> Result<Line> {
     let pollable = Some(ring.fd().try_clone_to_owned()?);
     let sending = Arc::clone(&ring);
     let sender = move || {
-        let mut role = sending.sender()?;
+        let mut role = sending.sender().map_err(|error| named(error.kind()))?;
         let send: Sending = Box::new(move |message| role.send(message).map_err(named));
         Ok(send)
     };
     let receiver = move || {
-        let mut role = ring.receiver()?;
+        let mut role = ring.receiver().map_err(|error| named(error.kind()))?;
         let receive: Receiving = Box::new(move |buffer, patience| match patience {
             Patience::Waits => role.receive(buffer).map_err(named),
             Patience::Looks => match role.try_receive(buffer) {
