@@ -42,6 +42,12 @@ pub enum Seen {
     Skipped(String),
 }
 
+impl Seen {
+    pub fn is_skipped(&self) -> bool {
+        matches!(self, Seen::Skipped(_))
+    }
+}
+
 /// Tries every mechanism. What needs a name gets it in the directory, which is the caller's own, or in the system,
 /// where `system_name` must be nobody else's; all names are gone afterwards. It forks: this process must have one
 /// thread.

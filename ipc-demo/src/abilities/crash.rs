@@ -68,9 +68,9 @@ impl Afterwards {
         let (says, mood) = match self {
             Afterwards::DiesToo => ("both die".to_owned(), Mood::Bad),
             Afterwards::Skipped(why) => return Cell::Skipped { skipped: why.clone() },
-            Afterwards::LivesOn { told, lost, unit, .. } => {
+            Afterwards::LivesOn { told, lost, .. } => {
                 let knows = ["none told", "one told", "both told"][*told];
-                let lost = if *lost == 0 { String::new() } else { format!(", unread {unit} lost") };
+                let lost = if *lost == 0 { String::new() } else { ", unread lost".to_owned() };
                 (format!("{knows}{lost}"), if *told == 2 { Mood::Good } else { Mood::Bad })
             }
         };

@@ -3,6 +3,7 @@
 pub mod mailbox;
 pub mod openings;
 
+use std::io;
 use std::os::fd::OwnedFd;
 
 use anyhow::Result;
@@ -19,6 +20,9 @@ pub type Sending = Box<dyn FnMut(&[u8]) -> Result<(), Refusal> + Send>;
 /// there. No message of ours is empty.
 pub type Receiving = Box<dyn FnMut(&mut [u8], Patience) -> Result<usize, Refusal> + Send>;
 
+/// A copy, made when it is asked for: to poll is no part of the set-up.
+pub type Descriptor = Box<dyn Fn() -> io::Result<OwnedFd>>;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
     Waits,
@@ -30,8 +34,8 @@ pub struct Line {
     pub carries: Carries,
     pub sender: Box<dyn FnMut() -> Result<Sending, Refusal>>,
     pub receiver: Box<dyn FnOnce() -> Result<Receiving, Refusal>>,
-    /// What poll(2) could wait for at the receiving end, if there is such a thing.
-    pub pollable: Option<OwnedFd>,
+    /// Gives what poll(2) could wait for at the receiving end, if there is such a thing.
+    pub descriptor: Option<Descriptor>,
 }
 
 /// What one message is.

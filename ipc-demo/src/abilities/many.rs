@@ -226,8 +226,7 @@ struct Tally {
 impl Tally {
     fn add(&mut self, message: &[u8]) {
         self.arrivals += 1;
-        let number = message.get(..size_of::<u64>()).and_then(|bytes| bytes.try_into().ok());
-        self.sum += number.map_or(0, u64::from_ne_bytes) * u64::from(message.len() == size_of::<u64>());
+        self.sum += message.try_into().map_or(0, u64::from_ne_bytes); // Records are longer than a number.
         let whole = match message {
             [producer, number, ..] => {
                 message == record((*producer).into(), (*number).into()) && self.right.insert((*producer, *number))
@@ -249,7 +248,7 @@ impl Tally {
             Carries::Sum if self.sum == sent => Seen::Partly("as one sum".to_owned()),
             Carries::Sum => Seen::No(format!("{} of {sent}", self.sum)),
             Carries::News if self.arrivals == sent => Seen::Yes,
-            Carries::News => Seen::No(format!("{} of {sent}", self.arrivals)),
+            Carries::News => Seen::No(format!("{} of {sent} came", self.arrivals)),
         }
     }
 }
@@ -292,7 +291,7 @@ mod tests {
         let told = [(2, None), (1, None)];
         assert_eq!(tally(&[&3u64.to_ne_bytes()]).judge(Carries::Sum, &told), Seen::Partly("as one sum".to_owned()));
         assert_eq!(tally(&[&2u64.to_ne_bytes()]).judge(Carries::Sum, &told), Seen::No("2 of 3".to_owned()));
-        assert_eq!(tally(&[&[0]]).judge(Carries::News, &told), Seen::No("1 of 3".to_owned()));
+        assert_eq!(tally(&[&[0]]).judge(Carries::News, &told), Seen::No("1 of 3 came".to_owned()));
     }
 
     #[test]

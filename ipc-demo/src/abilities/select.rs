@@ -35,9 +35,10 @@ fn means(by: &str, told_the_second: bool) -> Seen {
 }
 
 fn by_poll(quiet: Line, mut ready: Line) -> Result<Seen> {
-    let Some((first, second)) = quiet.pollable.zip(ready.pollable) else {
+    let Some((first, second)) = quiet.descriptor.zip(ready.descriptor) else {
         return Ok(Seen::No("no descriptor to poll".to_owned()));
     };
+    let (first, second) = (first()?, second()?);
     let look = |patience: PollTimeout| -> Result<[bool; 2]> {
         let mut both = [&first, &second].map(|end| PollFd::new(end.as_fd(), PollFlags::POLLIN));
         poll(&mut both, patience)?;

@@ -19,6 +19,7 @@ use ipc_demo::ring::Ring;
 use ipc_demo::shared_region::SharedRegion;
 use ipc_demo::socket_pair::socket_pair;
 use ipc_demo::typed::typed_pair;
+use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 use nix::unistd::getpid;
@@ -175,7 +176,8 @@ fn futex(_: &Names) -> Result<Message> {
         unsafe { place.write(MESSAGE) };
         word.store(1, Release); // Publishes the message.
         // SAFETY: the call only looks the word's address up. nix has no futex.
-        u8::from(unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 1) } < 0)
+        let woken = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 1) };
+        u8::from(Errno::result(woken).is_err())
     };
     // SAFETY: what both have in shared memory are the word and the message.
     let child = unsafe { fork(work) }?;

@@ -35,10 +35,11 @@ pub struct Row<'a> {
     used: Used,
     /// The program ran, and its message arrived as it was sent.
     pub arrived: Result<bool, String>,
-    pub calls: Result<Counted, String>,
+    calls: Result<Vec<Counted>, String>,
 }
 
-pub fn count<'a>(abilities: &'a Abilities, names: &Names) -> Result<Row<'a>> {
+/// Runs the program, and counts the system calls so many times.
+pub fn count<'a>(abilities: &'a Abilities, names: &Names, series: usize) -> Result<Row<'a>> {
     let name = abilities.name;
     let mechanism = MECHANISMS.iter().find(|mechanism| mechanism.name == name).context("an unknown mechanism")?;
     let (_, function, program) = *PROGRAMS.iter().find(|program| program.0 == name).context("no program of it")?;
@@ -50,8 +51,8 @@ pub fn count<'a>(abilities: &'a Abilities, names: &Names) -> Result<Row<'a>> {
     let ran = program(names).map(|message| message == MESSAGE);
     before.thread_set_mask()?;
     let arrived = or_reason(ran).with_context(|| format!("the smallest program: {name}"))?;
-    let calls =
-        or_reason(system_calls::of(mechanism, names)).with_context(|| format!("counting system calls: {name}"))?;
+    let calls = or_reason((0..series).map(|_| system_calls::of(mechanism, names)).collect())
+        .with_context(|| format!("counting system calls: {name}"))?;
     Ok(Row { abilities, used, arrived, calls })
 }
 
@@ -67,13 +68,24 @@ impl Row<'_> {
         self.abilities.between == Between::Processes
     }
 
+    fn counted(&self) -> Option<&Counted> {
+        self.calls.as_ref().ok()?.first()
+    }
+
+    /// Whether each message, and each series, needed the same system calls; none if none could be counted.
+    pub fn repeats(&self) -> Option<bool> {
+        let first = self.counted()?;
+        let same = self.calls.iter().flatten().all(|calls| calls == first);
+        Some(same && first.awaited.repeats && first.present.repeats)
+    }
+
     pub fn burden(&self) -> Burden {
         let ran = self.arrived.is_ok();
         Burden {
             name: self.abilities.name,
             lines: ran.then_some(self.used.lines),
             can_fail: ran.then_some(self.used.can_fail),
-            system_calls: self.calls.as_ref().ok().map(|calls| (calls.set_up + calls.present.total()) as usize),
+            system_calls: self.counted().map(|calls| (calls.set_up + calls.present.total()) as usize),
             duties: duties(&self.abilities.crash).map(|duties| duties.len()),
         }
     }
@@ -121,13 +133,13 @@ fn name_of_row(row: &Row) -> Cell {
 }
 
 pub fn calls(rows: &[Row]) -> Table {
-    let cells = |row: &Row| match &row.calls {
-        Ok(calls) => {
-            vec![name_of_row(row), Cell::Number(calls.set_up as f64), names(&calls.awaited), names(&calls.present)]
-        }
-        Err(why) => {
-            vec![name_of_row(row), Cell::Skipped { skipped: why.clone() }, Cell::Nothing, Cell::Nothing]
-        }
+    let cells = |row: &Row| {
+        let [set_up, awaited, present] = match (row.counted(), &row.calls) {
+            (Some(calls), _) => [Cell::Number(calls.set_up as f64), names(&calls.awaited), names(&calls.present)],
+            (None, Err(why)) => [Cell::Skipped { skipped: why.clone() }, Cell::Nothing, Cell::Nothing],
+            (None, Ok(_)) => [Cell::Nothing, Cell::Nothing, Cell::Nothing],
+        };
+        vec![name_of_row(row), set_up, awaited, present]
     };
     Table {
         title: "System calls of both sides".to_owned(),

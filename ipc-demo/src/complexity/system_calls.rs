@@ -14,7 +14,7 @@ use process_demo::child::{Exit, fork};
 use process_demo::system_calls::{Calls, count};
 use shared::measure::SystemClock;
 
-use crate::abilities::lines::{BYTES, Between, Mechanism, Patience, Sending};
+use crate::abilities::lines::{BYTES, Between, Mechanism, Patience, Receiving, Sending};
 use crate::asleep::nap_of;
 use crate::peer_death::ways::{Names, Refusal};
 
@@ -22,7 +22,7 @@ use crate::peer_death::ways::{Names, Refusal};
 pub type ByName = BTreeMap<String, u64>;
 
 /// Of one mechanism.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counted {
     pub set_up: u64,
     /// By both sides, for a message that the receiver sleeps for.
@@ -31,7 +31,7 @@ pub struct Counted {
     pub present: PerMessage,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PerMessage {
     pub calls: ByName,
     /// The next message needed the same.
@@ -45,8 +45,8 @@ impl PerMessage {
 }
 
 pub fn of(mechanism: &Mechanism, names: &Names) -> Result<Counted> {
-    // The descriptors stay open, so that their closing is not counted; the child ends at once.
-    let open = || forget((mechanism.open)(names).unwrap_or_else(|_| give_up()));
+    // Both ends stay open, so that their closing is not counted; the child ends at once.
+    let open = || forget(both_ends(mechanism, names).unwrap_or_else(|_| give_up()));
     // SAFETY: the child has a channel of its own, and owns nothing else in shared memory.
     let set_up = unsafe { count(open) }.context("counting system calls")?;
     let set_up = without_the_allocator(set_up.own).values().sum();
@@ -98,8 +98,7 @@ fn beyond(more: &ByName, less: &ByName) -> Option<ByName> {
 fn present(mechanism: &Mechanism, names: &Names, messages: u64) -> Result<ByName> {
     let work = || {
         let talk = || -> Result<(), Refusal> {
-            let mut line = (mechanism.open)(names).map_err(|error| Refusal(error.to_string()))?;
-            let (mut send, mut receive) = ((line.sender)()?, (line.receiver)()?);
+            let (mut send, mut receive) = both_ends(mechanism, names)?;
             for _ in 0..messages {
                 send(&[7; BYTES])?;
                 receive(&mut [0; BYTES], Patience::Waits)?;
@@ -111,6 +110,13 @@ fn present(mechanism: &Mechanism, names: &Names, messages: u64) -> Result<ByName
     // SAFETY: as above.
     let calls = unsafe { count(work) }.context("counting system calls")?;
     Ok(without_the_allocator(calls.own))
+}
+
+fn both_ends(mechanism: &Mechanism, names: &Names) -> Result<(Sending, Receiving), Refusal> {
+    let mut line = (mechanism.open)(names).map_err(|error| Refusal(error.to_string()))?;
+    let ends = ((line.sender)()?, (line.receiver)()?);
+    forget(line.sender); // It has a copy of the sending end, whose closing would be counted.
+    Ok(ends)
 }
 
 /// Who counts sees that the work failed.
@@ -216,7 +222,7 @@ impl Turns {
         Ok(())
     }
 
-    fn receive(&self, mut receive: crate::abilities::lines::Receiving, messages: u64) -> Result<(), Refusal> {
+    fn receive(&self, mut receive: Receiving, messages: u64) -> Result<(), Refusal> {
         self.receiver.store(getpid().as_raw() as u64, Release); // From here on it sleeps for messages alone.
         for message in 0..messages {
             receive(&mut [0; BYTES], Patience::Waits)?;

@@ -16,7 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::getpid;
 
-use super::{BYTES, Carries, Line, Patience, Receiving, Sending};
+use super::{BYTES, Carries, Descriptor, Line, Patience, Receiving, Sending};
 use crate::link::{self, Link, Way};
 use crate::peer_death::ways::{Names, Refusal};
 
@@ -58,8 +58,8 @@ pub fn queue(names: &Names) -> Result<Line> {
 fn linked(way: Way, names: &Names) -> Result<Line> {
     let queue = format!("/{}", names.system);
     let Link { to, from } = way.link(&link::Names { directory: &names.directory, queue: &queue })?;
-    let pollable = Some(from.as_fd().try_clone_to_owned()?);
-    let to = Arc::new(to);
+    let (to, from) = (Arc::new(to), Arc::new(from));
+    let descriptor = copy_of(Arc::clone(&from));
     let sender = move || {
         let to = Arc::clone(&to);
         let send: Sending = Box::new(move |mut message| {
@@ -83,10 +83,14 @@ fn linked(way: Way, names: &Names) -> Result<Line> {
         }
         Ok(filled)
     };
-    Ok(Line { pollable, ..line(Carries::Bytes, sender, move || Ok(Box::new(receive))) })
+    Ok(Line { descriptor, ..line(Carries::Bytes, sender, move || Ok(Box::new(receive))) })
 }
 
-pub fn is_readable(fd: &impl AsFd) -> nix::Result<bool> {
+fn copy_of(end: impl AsFd + 'static) -> Option<Descriptor> {
+    Some(Box::new(move || end.as_fd().try_clone_to_owned()))
+}
+
+fn is_readable(fd: &impl AsFd) -> nix::Result<bool> {
     Ok(poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO)? > 0)
 }
 
@@ -95,13 +99,13 @@ pub fn line(
     sender: impl FnMut() -> Result<Sending, Refusal> + 'static,
     receiver: impl FnOnce() -> Result<Receiving, Refusal> + 'static,
 ) -> Line {
-    Line { carries, sender: Box::new(sender), receiver: Box::new(receiver), pollable: None }
+    Line { carries, sender: Box::new(sender), receiver: Box::new(receiver), descriptor: None }
 }
 
 /// Whatever the message is, one is added.
 pub fn eventfd(_: &Names) -> Result<Line> {
     let event = Arc::new(Event::counter().context("eventfd")?);
-    let pollable = Some(event.as_fd().try_clone_to_owned()?);
+    let descriptor = copy_of(Arc::clone(&event));
     let counted = Arc::clone(&event);
     let sender = move || {
         let event = Arc::clone(&counted);
@@ -117,13 +121,13 @@ pub fn eventfd(_: &Names) -> Result<Line> {
         buffer[..size_of::<u64>()].copy_from_slice(&taken.to_ne_bytes());
         Ok(size_of::<u64>())
     };
-    Ok(Line { pollable, ..line(Carries::Sum, sender, move || Ok(Box::new(receive))) })
+    Ok(Line { descriptor, ..line(Carries::Sum, sender, move || Ok(Box::new(receive))) })
 }
 
 pub fn ring(_: &Names) -> Result<Line> {
     let ring = Arc::new(Ring::new(ROOM, BYTES).context("a ring")?);
-    let pollable = Some(ring.fd().try_clone_to_owned()?);
-    let sending = Arc::clone(&ring);
+    let (sending, polled) = (Arc::clone(&ring), Arc::clone(&ring));
+    let descriptor: Option<Descriptor> = Some(Box::new(move || polled.fd().try_clone_to_owned()));
     let sender = move || {
         let mut role = sending.sender().map_err(|error| named(error.kind()))?;
         let send: Sending = Box::new(move |message| role.send(message).map_err(named));
@@ -140,7 +144,7 @@ pub fn ring(_: &Names) -> Result<Line> {
         });
         Ok(receive)
     };
-    Ok(Line { pollable, ..line(Carries::Bytes, sender, receiver) })
+    Ok(Line { descriptor, ..line(Carries::Bytes, sender, receiver) })
 }
 
 fn named(error: impl std::fmt::Debug) -> Refusal {
