@@ -12,6 +12,7 @@ use nix::sys::signal::SigSet;
 use shared::{Cell, Column, Mood, Table, refused};
 
 pub use crash::Afterwards;
+use crash::Deaths;
 use lines::{Between, MECHANISMS, Mechanism};
 
 use crate::peer_death::ways::Names;
@@ -54,18 +55,24 @@ impl Seen {
 pub fn observe(directory: &Path, system_name: &str) -> Result<Vec<Abilities>> {
     let names = Names { directory: directory.to_owned(), system: system_name.to_owned() };
     let before = SigSet::thread_get_mask()?; // Signals to be waited for are blocked, and stay so until the end.
-    let all = MECHANISMS.iter().map(|mechanism| of(mechanism, &names)).collect();
+    let deaths = Deaths::begin(&names)?;
+    let tried = MECHANISMS.iter().map(|mechanism| trials(mechanism, &names)).collect::<Result<Vec<_>>>();
     before.thread_set_mask()?;
-    all
+    let seen = deaths.see(&names)?;
+    let both = MECHANISMS.iter().zip(tried?).zip(seen);
+    Ok(both.map(|((mechanism, trials), crash)| of(mechanism, trials, crash)).collect())
 }
 
-fn of(mechanism: &Mechanism, names: &Names) -> Result<Abilities> {
-    let Mechanism { name, between, .. } = *mechanism;
+fn trials(mechanism: &Mechanism, names: &Names) -> Result<[Seen; 3]> {
+    let name = mechanism.name;
     let producers = or_skipped(many::producers(mechanism, names)).with_context(|| format!("two at once: {name}"))?;
     let select = or_skipped(select::of_two(mechanism, names)).with_context(|| format!("two to wait for: {name}"))?;
     let large = or_skipped(many::large(mechanism, names)).with_context(|| format!("a large one: {name}"))?;
-    let crash = crash::observe(mechanism, names).with_context(|| format!("a death: {name}"))?;
-    Ok(Abilities { name, between, producers, select, large, crash })
+    Ok([producers, select, large])
+}
+
+fn of(mechanism: &Mechanism, [producers, select, large]: [Seen; 3], crash: Afterwards) -> Abilities {
+    Abilities { name: mechanism.name, between: mechanism.between, producers, select, large, crash }
 }
 
 fn or_skipped(seen: Result<Seen>) -> Result<Seen> {

@@ -1,25 +1,26 @@
 //! One side is killed: does the other live on, is it told, and what is lost or left?
 
+mod scene;
+
+use std::thread;
+
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, raise};
 use process_demo::child::{Exit, fork};
 use shared::{Cell, Mood, refused};
-use std::thread;
 
-use super::lines::{BYTES, Between, Mechanism, Patience};
-use crate::peer_death::matrix::{lost, notices};
-use crate::peer_death::scene::{Dies, OnSigpipe, play};
-use crate::peer_death::ways::{Names, WAYS};
+use super::lines::{BYTES, Between, MECHANISMS, Mechanism, Patience};
+use crate::peer_death::ways::Names;
+use scene::Scene;
 
 /// What the death of one side means to the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Afterwards {
-    /// The other side lives on. How many of the two sides are told of the other's death; what was sent and can never
-    /// be read, in `unit`; and what is left in the system when both are gone.
+    /// The other side lives on. How many of the two sides are told of the other's death; how much was sent and can
+    /// never be read, in the mechanism's own unit; and what is left in the system when both are gone.
     LivesOn {
         told: usize,
         lost: u64,
-        unit: &'static str,
         left: Vec<String>,
     },
     /// Both sides are one process: it ends with its thread, and so is nothing left.
@@ -27,23 +28,47 @@ pub enum Afterwards {
     Skipped(String),
 }
 
-pub fn observe(mechanism: &Mechanism, names: &Names) -> Result<Afterwards> {
-    let seen = match mechanism.between {
-        Between::Processes => of_a_process(mechanism.name, names),
-        Between::Threads => of_a_thread(mechanism, names),
-    };
-    seen.or_else(|error| refused(&error).map(Afterwards::Skipped).ok_or(error))
+/// Every mechanism's deaths, begun: most of them take a while, in which nobody computes.
+pub struct Deaths(Vec<Begun>);
+
+enum Begun {
+    Scenes([Scene; 2]),
+    Threads(&'static Mechanism),
 }
 
-fn of_a_process(name: &str, names: &Names) -> Result<Afterwards> {
-    let way = WAYS.iter().find(|way| way.name == name).context("no such way to die")?;
-    let writer_died = play(way, Dies::Writer, OnSigpipe::Ignores, names).context("the writer dies")?;
-    let reader_died = play(way, Dies::Reader, OnSigpipe::Ignores, names).context("the reader dies")?;
-    let told = [&writer_died, &reader_died].into_iter().filter(|sight| notices(&sight.answer)).count();
-    let mut left: Vec<String> = [&writer_died, &reader_died].into_iter().flat_map(|sight| sight.left.clone()).collect();
+impl Deaths {
+    pub fn begin(names: &Names) -> Result<Deaths> {
+        let begin = |mechanism: &'static Mechanism| match mechanism.between {
+            Between::Processes => Ok(Begun::Scenes(scene::both(mechanism.name, names)?)),
+            Between::Threads => Ok(Begun::Threads(mechanism)),
+        };
+        MECHANISMS.iter().map(begin).collect::<Result<_>>().map(Deaths)
+    }
+
+    /// In the order of the mechanisms.
+    pub fn see(self, names: &Names) -> Result<Vec<Afterwards>> {
+        let see = |begun| match begun {
+            Begun::Scenes([writer, reader]) => of_processes(writer, reader),
+            Begun::Threads(mechanism) => of_a_thread(mechanism, names),
+        };
+        let seen = self
+            .0
+            .into_iter()
+            .map(|begun| see(begun).or_else(|error| refused(&error).map(Afterwards::Skipped).ok_or(error)));
+        seen.collect()
+    }
+}
+
+fn of_processes(writer: Scene, reader: Scene) -> Result<Afterwards> {
+    let (writer, reader) = match (writer.see()?, reader.see()?) {
+        (Ok(writer), Ok(reader)) => (writer, reader),
+        (Err(why), _) | (_, Err(why)) => return Ok(Afterwards::Skipped(why)),
+    };
+    let told = [&writer, &reader].into_iter().filter(|seen| seen.told).count();
+    let mut left = [writer.left, reader.left].concat();
     left.sort_unstable();
     left.dedup();
-    Ok(Afterwards::LivesOn { told, lost: lost(&reader_died), unit: way.unit, left })
+    Ok(Afterwards::LivesOn { told, lost: reader.lost, left })
 }
 
 /// In a process of its own: a thread waits for another one's message, which is killed.
@@ -70,7 +95,7 @@ impl Afterwards {
             Afterwards::Skipped(why) => return Cell::Skipped { skipped: why.clone() },
             Afterwards::LivesOn { told, lost, .. } => {
                 let knows = ["none told", "one told", "both told"][*told];
-                let lost = if *lost == 0 { String::new() } else { ", unread lost".to_owned() };
+                let lost = if *lost == 0 { "" } else { ", unread lost" };
                 (format!("{knows}{lost}"), if *told == 2 { Mood::Good } else { Mood::Bad })
             }
         };

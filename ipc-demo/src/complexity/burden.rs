@@ -105,7 +105,6 @@ mod tests {
         let lives_on = |told, left: &[&str]| Afterwards::LivesOn {
             told,
             lost: 0,
-            unit: "bytes",
             left: left.iter().map(|what| (*what).to_owned()).collect(),
         };
         assert_eq!(duties(&lives_on(2, &[])), Some(vec![]));

@@ -160,7 +160,11 @@ fn names(message: &PerMessage) -> Cell {
         times => format!("{} {times}", name_of(name)),
     };
     let all: Vec<String> = message.calls.iter().map(name).collect();
-    Cell::Text(if all.is_empty() { "0".to_owned() } else { format!("{}: {}", message.total(), all.join(", ")) })
+    let varies = if message.repeats { "" } else { "varies, once " };
+    Cell::Text(match all.is_empty() {
+        true => format!("{varies}0"),
+        false => format!("{varies}{}: {}", message.total(), all.join(", ")),
+    })
 }
 
 pub fn snippets() -> Table {
