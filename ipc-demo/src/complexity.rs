@@ -59,10 +59,6 @@ fn run(stage: &mut Stage) -> Result<()> {
          is asleep before each message is sent, then with one that finds it there.",
     );
     stage.table(row::calls(&rows));
-    stage.say(
-        "Who counts stops each side at each call. So a lock inside a channel between threads is found taken more often \
-         than without it: those counts may vary, and are rather too high.",
-    );
     tell_facts(stage, &rows);
 
     let ways: Vec<_> = rows.iter().filter(|row| row.is_between_processes()).map(Row::burden).collect();
@@ -97,10 +93,9 @@ fn tell_facts(stage: &mut Stage, rows: &[Row]) {
     let arrived = ran.iter().filter(|arrived| **arrived).count();
     let says = "Every smallest program that this machine allows brought its 64 bytes";
     stage.fact(says, arrived == ran.len(), format!("{arrived} of {}", ran.len()));
-    let between = rows.iter().filter(|row| row.is_between_processes());
-    let repeats: Vec<(&str, bool)> = between.filter_map(|row| Some((row.abilities.name, row.repeats()?))).collect();
+    let repeats: Vec<(&str, bool)> = rows.iter().filter_map(|row| Some((row.abilities.name, row.repeats()?))).collect();
     let other: Vec<&str> = repeats.iter().filter(|(_, repeats)| !repeats).map(|(name, _)| *name).collect();
-    let says = "Between processes every message needs the same system calls as the one before";
+    let says = "Every message needs the same system calls as the one before";
     let same = format!("{} of {} ways", repeats.len() - other.len(), repeats.len());
     let got = if other.is_empty() { same } else { format!("{same}, but not {}", other.join(", ")) };
     stage.fact(says, other.is_empty(), got);

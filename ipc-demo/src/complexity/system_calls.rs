@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::mem::forget;
 use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
-use std::thread;
+use std::{hint, thread};
 
 use anyhow::{Context, Result, bail, ensure};
 use ipc_demo::shared_region::SharedRegion;
@@ -159,6 +159,7 @@ fn awaited(mechanism: &Mechanism, names: &Names, messages: u64) -> Result<ByName
 struct Turns {
     receiver: AtomicU64,
     received: AtomicU64,
+    sent: AtomicU64,
     /// So many messages may be sent.
     allowed: AtomicU64,
 }
@@ -196,6 +197,7 @@ impl Turns {
         let named = |Refusal(name)| anyhow::anyhow!("{name}");
         match mechanism.between {
             Between::Processes => {
+                self.sent.store(u64::MAX / 2, Release); // They have no lock in common: nobody need wait.
                 let work = || u8::from((line.sender)().and_then(|mut send| self.send(&mut send, messages)).is_err());
                 // SAFETY: what both have in shared memory are atomic words; roles are claimed after the fork.
                 let sender = unsafe { fork(work) }?;
@@ -218,6 +220,7 @@ impl Turns {
                 sched_yield()?;
             }
             send(&[7; BYTES])?;
+            self.sent.fetch_add(1, Release); // Whatever its call had locked is free again.
         }
         Ok(())
     }
@@ -226,7 +229,12 @@ impl Turns {
         self.receiver.store(getpid().as_raw() as u64, Release); // From here on it sleeps for messages alone.
         for message in 0..messages {
             receive(&mut [0; BYTES], Patience::Waits)?;
-            self.received.store(message + 1, Release);
+            // Who counts stops the sender at the call that wakes us, with the channel's lock perhaps: that must be free
+            // again before we go on, or we would count how we wait for it. Spinning makes no call.
+            while self.sent.load(Acquire) <= message {
+                hint::spin_loop();
+            }
+            self.received.store(message + 1, Release); // Tells who watches that the next sleep is a new one.
         }
         Ok(())
     }
