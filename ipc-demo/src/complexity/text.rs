@@ -122,7 +122,7 @@ mod tests {
 
 /// Does it. Errors: `TimedOut`, EAGAIN and EAGAIN again; see `Other::thing`.
 ///
-/// `Later` is no error.
+/// `Later` is told of later.
 pub fn it() -> Result<()> {
     // SAFETY: none.
     unsafe { call() }?; // Why?
