@@ -34,6 +34,7 @@ use shared::Placement::Free;
 use shared::measure::usable_cpus;
 use shared::{Claim, Demo, Extras, Snippet, Stage};
 
+use crate::abilities;
 use bench::Bench;
 use pairs::Placed;
 
@@ -69,6 +70,7 @@ fn run(stage: &mut Stage) -> Result<()> {
     let ways = ways::try_all(&format!("/{}", stage.name("byte")), stage.directory())?;
     ways::tell(stage, &ways);
 
+    let abilities = abilities::observe(stage.directory(), &stage.name("ability"))?; // It forks, so before any thread.
     stage.say("Then: 64 bytes go to a peer and come back, different each time, checked by both sides.");
     signal::block_first()?;
     let bench = Bench::new(stage);
@@ -88,7 +90,8 @@ fn run(stage: &mut Stage) -> Result<()> {
     if let Some(break_even) = answer::break_even(&measured) {
         stage.say(break_even);
     }
-    // What the faster ones give up is observed by `crate::abilities`: its table belongs here.
+    stage.say("The fastest is not the best for all. What each way can do beyond this, found by trying:");
+    stage.table(abilities::table(&abilities));
     aside(stage, &bench)?;
     tally::tell(stage, &bench.rows.borrow());
     stage.table(rows::legend());

@@ -61,15 +61,9 @@ impl Row {
         self.seen.is_ok() && self.sights().all(|sight| notices(&sight.answer))
     }
 
-    /// What the writer got rid of and nobody can ever read, since its reader died: the most of any round.
+    /// What was lost with the reader: the most of any round.
     pub fn lost(&self) -> u64 {
-        let deaths = self.seen.iter().flatten();
-        deaths
-            .map(|Deaths { reader_died: Sight { accepted, received, fetched, .. }, .. }| {
-                accepted.saturating_sub(received + fetched)
-            })
-            .max()
-            .unwrap_or(0)
+        self.seen.iter().flatten().map(|deaths| deaths.reader_died.lost()).max().unwrap_or(0)
     }
 
     /// What was left in any round, each once.

@@ -43,6 +43,13 @@ pub struct Sight {
     pub cleaned: bool,
 }
 
+impl Sight {
+    /// What the writer got rid of and nobody can ever read.
+    pub fn lost(&self) -> u64 {
+        self.accepted.saturating_sub(self.received + self.fetched)
+    }
+}
+
 const MESSAGE_HALVES: usize = 2;
 
 /// Plays one death, and takes away all that it made.

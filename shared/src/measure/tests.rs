@@ -235,7 +235,7 @@ fn a_machine_that_stalls_throughout_the_warm_up_does_not_size_the_batches() {
 
 #[test]
 fn rounds_end_with_the_time_but_not_before_a_ratio_has_an_interval() {
-    for (time_ns, rounds) in [(0, FEWEST_ROUNDS), (12_500, FEWEST_ROUNDS), (25_500, 13), (u64::MAX, 20)] {
+    for (time_ns, rounds) in [(4_001, FEWEST_ROUNDS), (12_500, FEWEST_ROUNDS), (25_500, 13), (u64::MAX, 20)] {
         let clock = FakeClock::of_cost(0);
         let rivals = [steady("a", &clock, 1000), steady("b", &clock, 1000)];
         let budget = Budget { time_ns, ..AMPLE };
@@ -243,6 +243,19 @@ fn rounds_end_with_the_time_but_not_before_a_ratio_has_an_interval() {
         assert_eq!(row(&measured, "a").samples().len(), rounds, "two microseconds a round, {time_ns} ns");
         assert_eq!(row(&measured, "b").samples().len(), rounds);
         assert!(measured.ratio("a", "b", Placement::Free).unwrap().low.is_some());
+    }
+}
+
+#[test]
+fn a_contest_whose_time_is_long_up_ends_once_each_has_a_round_and_its_ratio_is_unclear() {
+    for (time_ns, rounds) in [(0, (1, 1)), (250, (1, 1)), (650, (2, 1)), (751, (2, 2)), (1_250, (2, 3))] {
+        let clock = FakeClock::of_cost(0);
+        let rivals = [steady("a", &clock, 1000), steady("b", &clock, 1000)];
+        let budget = Budget { time_ns, sample_ns: 0, ..AMPLE };
+        let measured = contest(Timing::Batches, rivals).measure_with(&clock, &budget).unwrap();
+        let taken = |label| row(&measured, label).samples().len();
+        assert_eq!((taken("b"), taken("a")), rounds, "a microsecond each, {time_ns} ns");
+        assert!(!measured.ratio("a", "b", Placement::Free).unwrap().clear);
     }
 }
 

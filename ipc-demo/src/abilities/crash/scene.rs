@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use process_demo::child::{Child, Exit, fork};
 use shared::refused;
 
-use crate::peer_death::matrix::{lost, notices};
+use crate::peer_death::matrix::notices;
 use crate::peer_death::scene::{Dies, OnSigpipe, play};
 use crate::peer_death::ways::{Names, WAYS, Way};
 
@@ -49,7 +49,7 @@ fn begin(way: &'static Way, dies: Dies, who: &str, names: &Names) -> Result<Scen
 
 fn told(way: &Way, dies: Dies, names: &Names) -> String {
     match play(way, dies, OnSigpipe::Ignores, names) {
-        Ok(sight) => format!("seen\n{}\n{}\n{}", notices(&sight.answer), lost(&sight), sight.left.join("\n")),
+        Ok(sight) => format!("seen\n{}\n{}\n{}", notices(&sight.answer), sight.lost(), sight.left.join("\n")),
         Err(error) => refused(&error).map_or_else(|| format!("failed\n{error:#}"), |why| format!("refused\n{why}")),
     }
 }
