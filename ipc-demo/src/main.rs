@@ -15,11 +15,13 @@ mod peer_death;
 mod round_trip;
 mod shared_memory;
 mod signals;
+mod throughput;
 mod typed;
 mod version;
 
 const DEMOS: &[shared::Demo] = &[
     round_trip::DEMO,
+    throughput::DEMO,
     shared_memory::DEMO,
     idle::DEMO,
     copies::DEMO,

@@ -1,0 +1,95 @@
+//! Where do messages come from? From memory larger than the caches, the next message from the next place.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use ipc_demo::shared_region::SharedRegion;
+
+use super::message::Stamp;
+
+/// Memory that the sender goes through, round and round, so that a message was not in use a moment ago.
+///
+/// It is mapped shared, though nobody shares it: a fork leaves such memory as it is, and the sender's next write to it
+/// copies no page.
+pub struct Area {
+    region: SharedRegion,
+    next: usize,
+}
+
+impl Area {
+    /// All of it is written once, so that it is there.
+    pub fn new(bytes: usize) -> Result<Area> {
+        let mut area = Area { region: SharedRegion::new(bytes).context("memory to send from")?, next: 0 };
+        area.bytes().chunks_exact_mut(FILLING.len()).for_each(|place| place.copy_from_slice(FILLING));
+        Ok(area)
+    }
+
+    /// The next message of that size, stamped.
+    ///
+    /// # Panics
+    /// If the area is smaller.
+    pub fn next(&mut self, message_bytes: usize, stamp: Stamp) -> &[u8] {
+        let at = self.next.next_multiple_of(message_bytes);
+        let at = if at + message_bytes <= self.region.len() { at } else { 0 };
+        self.next = at + message_bytes;
+        let message = &mut self.bytes()[at..at + message_bytes];
+        stamp.put_on(message);
+        message
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: the region is that long, zeroed, and lives as long as `self`, which alone uses it: children inherit
+        // the mapping and never look at it.
+        unsafe { std::slice::from_raw_parts_mut(self.region.as_ptr(), self.region.len()) }
+    }
+}
+
+const FILLING: &[u8; 16] = b"Not all the same";
+
+/// The largest cache of the first CPU, in bytes; none if the kernel does not say.
+pub fn largest_cache_bytes() -> Option<usize> {
+    let caches = fs::read_dir("/sys/devices/system/cpu/cpu0/cache").ok()?;
+    let size = |entry: std::io::Result<fs::DirEntry>| {
+        let text = fs::read_to_string(entry.ok()?.path().join("size")).ok()?;
+        bytes_of(text.trim())
+    };
+    caches.filter_map(size).max()
+}
+
+/// As the kernel writes it: "48K".
+fn bytes_of(text: &str) -> Option<usize> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let unit = match unit {
+        "" => 1,
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<usize>().ok()?.checked_mul(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_message_is_elsewhere_and_they_go_round() {
+        let mut area = Area::new(4096).unwrap();
+        let stamp = Stamp::numbered(0);
+        let mut place = |bytes| area.next(bytes, stamp).as_ptr().addr();
+        let first = place(64);
+        assert_eq!(place(64), first + 64);
+        assert_eq!(place(2048), first + 2048);
+        assert_eq!(place(1024), first);
+        assert_eq!(place(4096), first);
+    }
+
+    #[test]
+    fn a_cache_is_as_large_as_the_kernel_says() {
+        assert_eq!(bytes_of("48K"), Some(48 << 10));
+        assert_eq!(bytes_of("107520K"), Some(105 << 20));
+        assert_eq!(bytes_of("1T"), None);
+        assert_eq!(bytes_of(""), None);
+    }
+}

@@ -1,0 +1,86 @@
+//! The ways through memory that both sides map: the snippet's ring, and ipc-channel's regions; and ipc-channel's bytes.
+
+use std::cell::RefCell;
+use std::io::{Read, Write, pipe};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use ipc_channel::ipc::{IpcSharedMemory, bytes_channel, channel};
+use ipc_demo::ring::Ring;
+use ipc_demo::shared_region::SharedRegion;
+
+use super::area::Area;
+use super::message::{Check, Stamp};
+
+/// How many messages of a size may be under way, where that is ours to choose: a mebibyte's worth, a thousand at most;
+/// and two at least, so that one can be written while the other is read.
+pub fn under_way(bytes: usize) -> usize {
+    const ALL_BYTES: usize = 1 << 20;
+    const MOST: usize = 1024;
+    (ALL_BYTES / bytes).clamp(2, MOST)
+}
+
+/// Copied into a slot by the sender, and out of it by the receiver.
+pub fn ring(
+    bytes: usize,
+    area: &RefCell<Area>,
+) -> Result<(impl FnMut(Stamp) -> Result<()>, impl FnMut(&mut Check) -> Result<()> + Send + 'static)> {
+    let to = Arc::new(Ring::new(under_way(bytes), bytes).context("a ring")?);
+    let from = Arc::clone(&to);
+    let (mut sender, mut receiver) = (None, None); // Each is claimed at its first use, by the process that uses it.
+    let send = move |stamp| {
+        if sender.is_none() {
+            sender = Some(to.sender()?);
+        }
+        let sender = sender.as_mut().context("the role was claimed")?;
+        Ok(sender.send(area.borrow_mut().next(bytes, stamp))?)
+    };
+    let mut buffer = vec![0; bytes];
+    let receive = move |check: &mut Check| {
+        if receiver.is_none() {
+            receiver = Some(from.receiver()?);
+        }
+        let length = receiver.as_mut().context("the role was claimed")?.receive(&mut buffer)?;
+        check.look(&buffer[..length])
+    };
+    Ok((send, receive))
+}
+
+/// By ipc-channel's channel of bytes, which splits what is longer than a packet.
+pub fn channel_of_bytes(
+    bytes: usize,
+    area: &RefCell<Area>,
+) -> Result<(impl FnMut(Stamp) -> Result<()>, impl FnMut(&mut Check) -> Result<()>)> {
+    let (to, from) = bytes_channel().context("an ipc-channel")?;
+    let send = move |stamp| Ok(to.send(area.borrow_mut().next(bytes, stamp))?);
+    let receive = move |check: &mut Check| check.look(&from.recv()?);
+    Ok((send, receive))
+}
+
+/// Each message copied into a region of its own, whose descriptor is sent; the receiver maps it.
+///
+/// The channel would take hundreds of them, each as large as its message. So the receiver gives a byte back for each
+/// that it let go of, and the sender waits for one where too many are under way.
+pub fn channel_of_regions(
+    bytes: usize,
+    area: &RefCell<Area>,
+) -> Result<(impl FnMut(Stamp) -> Result<()>, impl FnMut(&mut Check) -> Result<()>)> {
+    drop(SharedRegion::new(bytes).context("a region")?); // Where memory is refused, from_bytes would panic.
+    let (to, from) = channel::<IpcSharedMemory>().context("an ipc-channel")?;
+    let (mut credit, mut give_credit) = pipe()?;
+    let (most, mut free) = (under_way(bytes), under_way(bytes));
+    let send = move |stamp| {
+        let mut given = [0; 64];
+        if free == 0 {
+            free = credit.read(&mut given[..most.min(64)])?; // As many as there are; one at least.
+            ensure!(free > 0, "the receiver is gone");
+        }
+        free -= 1;
+        Ok(to.send(IpcSharedMemory::from_bytes(area.borrow_mut().next(bytes, stamp)))?)
+    };
+    let receive = move |check: &mut Check| {
+        check.look(&from.recv()?)?;
+        Ok(give_credit.write_all(&[0])?)
+    };
+    Ok((send, receive))
+}

@@ -1,0 +1,185 @@
+//! Which ways are measured? Each with its parties, its constructor, and how often it copies.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use anyhow::Result;
+use shared::Placement;
+use shared::measure::Rival;
+
+use super::area::Area;
+use super::stream::{Course, Tally, alone, processes, threads};
+use super::{ceiling, kernel, memory, moved};
+use crate::link::{self, Names};
+
+/// One row of each contest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Memcpy,
+    MemcpyToCache,
+    Pipe,
+    LargePipe,
+    UnixStream,
+    UnixSeqpacket,
+    Tcp,
+    Queue,
+    ChannelBytes,
+    ChannelRegions,
+    Ring,
+    ThreadRing,
+    Crossbeam,
+    SyncChannel,
+}
+
+pub const WAYS: [Way; 14] = [
+    Way::Memcpy,
+    Way::MemcpyToCache,
+    Way::Pipe,
+    Way::LargePipe,
+    Way::UnixStream,
+    Way::UnixSeqpacket,
+    Way::Tcp,
+    Way::Queue,
+    Way::ChannelBytes,
+    Way::ChannelRegions,
+    Way::Ring,
+    Way::ThreadRing,
+    Way::Crossbeam,
+    Way::SyncChannel,
+];
+
+/// Whom a message goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Between {
+    Processes,
+    Threads,
+    /// A ceiling.
+    Nobody,
+}
+
+/// What the rows of one demonstration use together.
+pub struct Scene<'a> {
+    pub area: RefCell<Area>,
+    pub tally: Tally,
+    pub directory: &'a Path,
+    pub queue: &'a str,
+    pub placement: Placement,
+}
+
+impl Way {
+    pub fn name(self) -> &'static str {
+        match self {
+            Way::Memcpy => "memcpy",
+            Way::MemcpyToCache => "memcpy to cache",
+            Way::Pipe => "pipe",
+            Way::LargePipe => "pipe of 1 MiB",
+            Way::UnixStream => "Unix stream",
+            Way::UnixSeqpacket => "Unix seqpacket",
+            Way::Tcp => "TCP",
+            Way::Queue => "message queue",
+            Way::ChannelBytes => "ipc bytes",
+            Way::ChannelRegions => "ipc region",
+            Way::Ring => "ring",
+            Way::ThreadRing => "ring, threads",
+            Way::Crossbeam => "crossbeam, moved",
+            Way::SyncChannel => "std, moved",
+        }
+    }
+
+    pub fn between(self) -> Between {
+        match self {
+            Way::Memcpy | Way::MemcpyToCache => Between::Nobody,
+            Way::ThreadRing | Way::Crossbeam | Way::SyncChannel => Between::Threads,
+            _ => Between::Processes,
+        }
+    }
+
+    /// Does each message pass through the kernel?
+    pub fn is_by_kernel(self) -> bool {
+        self.between() == Between::Processes && self != Way::Ring
+    }
+
+    /// How often the bytes of a message are copied, at least.
+    pub fn copies(self) -> u32 {
+        match self {
+            Way::Memcpy | Way::MemcpyToCache | Way::ChannelRegions => 1,
+            Way::Crossbeam | Way::SyncChannel => 0,
+            _ => 2, // In, and out again.
+        }
+    }
+
+    pub fn made_by(self) -> String {
+        let of = |call: &str, name: &str| format!("{call} ({name} {})", version(name));
+        match self {
+            Way::Memcpy => "copy_from_slice, to a place as large".to_owned(),
+            Way::MemcpyToCache => "copy_from_slice, to 16 KiB again and again".to_owned(),
+            Way::Pipe => of("pipe2(O_CLOEXEC)", "nix"),
+            Way::LargePipe => of("the same and F_SETPIPE_SZ", "nix"),
+            Way::UnixStream => of("socketpair(Unix, Stream)", "nix"),
+            Way::UnixSeqpacket => of("socketpair(Unix, SeqPacket)", "nix"),
+            Way::Tcp => "TcpStream::connect on loopback (std)".to_owned(),
+            Way::Queue => of("MessageQueue::create, 10 messages", "nix"),
+            Way::ChannelBytes => of("ipc::bytes_channel()", "ipc-channel"),
+            Way::ChannelRegions => of("IpcSharedMemory::from_bytes", "ipc-channel"),
+            Way::Ring => of("Ring::new", "nix"),
+            Way::ThreadRing => of("the same", "nix"),
+            Way::Crossbeam => of("bounded::<Vec<u8>>", "crossbeam-channel"),
+            Way::SyncChannel => "mpsc::sync_channel::<Vec<u8>> (std)".to_owned(),
+        }
+    }
+
+    /// Why this way has no message of that size here; none if it has, or if only the attempt can tell.
+    pub fn refusal(self, bytes: usize, scene: &Scene<'_>) -> Result<Option<String>> {
+        match self {
+            Way::UnixSeqpacket => kernel::packet_refusal(&scene.link(link::Way::UnixSeqpacket)?, bytes),
+            Way::Queue => Ok(kernel::queue_refusal(scene.queue, bytes)),
+            Way::MemcpyToCache if bytes <= ceiling::PIECE_BYTES => Ok(Some("the same as memcpy".to_owned())),
+            _ => Ok(None),
+        }
+    }
+
+    pub fn rival<'a>(self, bytes: usize, scene: &'a Scene<'a>) -> Rival<'a> {
+        let course =
+            Course { label: self.name(), placement: scene.placement, whole: whole(bytes), tally: &scene.tally };
+        let area = &scene.area;
+        let link = move |way| scene.link(way);
+        match self {
+            Way::Memcpy => alone(course, ceiling::memcpy(bytes, area)),
+            Way::MemcpyToCache => alone(course, ceiling::memcpy_to_cache(bytes, area)),
+            Way::Pipe => processes(course, move || Ok(kernel::stream(link(link::Way::Pipe)?, bytes, area))),
+            Way::LargePipe => {
+                processes(course, move || Ok(kernel::stream(kernel::enlarged(link(link::Way::Pipe)?)?, bytes, area)))
+            }
+            Way::UnixStream => processes(course, move || Ok(kernel::stream(link(link::Way::UnixStream)?, bytes, area))),
+            Way::UnixSeqpacket => {
+                processes(course, move || Ok(kernel::packets(link(link::Way::UnixSeqpacket)?, bytes, area)))
+            }
+            Way::Tcp => processes(course, move || Ok(kernel::stream(link(link::Way::Tcp)?, bytes, area))),
+            Way::Queue => processes(course, move || kernel::queue(scene.queue, bytes, area)),
+            Way::ChannelBytes => processes(course, move || memory::channel_of_bytes(bytes, area)),
+            Way::ChannelRegions => processes(course, move || memory::channel_of_regions(bytes, area)),
+            Way::Ring => processes(course, move || memory::ring(bytes, area)),
+            Way::ThreadRing => threads(course, move || memory::ring(bytes, area)),
+            Way::Crossbeam => threads(course, move || moved::by_crossbeam(bytes)),
+            Way::SyncChannel => threads(course, move || moved::by_sync_channel(bytes)),
+        }
+    }
+}
+
+impl Scene<'_> {
+    fn link(&self, way: link::Way) -> Result<link::Link> {
+        way.link(&Names { directory: self.directory, queue: self.queue })
+    }
+}
+
+/// Messages of the pass that is not timed: enough to go round whatever holds those under way.
+fn whole(bytes: usize) -> u64 {
+    memory::under_way(bytes) as u64 + 1
+}
+
+/// What the lock file says, so what was built in.
+fn version(name: &str) -> &'static str {
+    let lock = include_str!("../../../Cargo.lock");
+    let after = lock.split_once(&format!("name = \"{name}\"\nversion = \"")).map(|(_, after)| after);
+    after.and_then(|after| after.split('"').next()).unwrap_or("of an unknown version")
+}
