@@ -2,29 +2,31 @@
 
 mod area;
 mod ceiling;
+mod figures;
 mod kernel;
+mod lead;
 mod memory;
 mod message;
 mod moved;
+mod room;
+mod scene;
 mod stream;
 mod way;
 
-use std::cell::RefCell;
-
 use anyhow::Result;
-use shared::measure::{Contest, Timing, usable_cpus};
-use shared::number::{chosen_with_unit, count};
-use shared::{Demo, Extras, Placement, Snippet, Stage};
+use shared::{Demo, Extras, Snippet, Stage};
 
-use area::Area;
-use stream::Tally;
-use way::{Scene, WAYS};
+use lead::{GROUPS, Group, Lead};
+use scene::{KIB, MIB, Scene};
 
 pub const DEMO: Demo = Demo {
     name: "throughput",
     question: "Which way moves the most, by the size of the message, and where do they cross?",
     claims: &[],
-    rule: "It gives no verdict.",
+    rule: "It gives no verdict. A way leads at a size if it is clearly faster there than every other of its group; the lead \
+           changes between two sizes if another leads at each, and about where the two would take equally long if their \
+           ratio grew as a power of the size. A way that copies and is clearly above its ceiling is impossible: it is \
+           flagged and does not lead.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "ipc-demo/snippets/ring.rs", text: include_str!("../snippets/ring.rs") },
@@ -35,40 +37,41 @@ pub const DEMO: Demo = Demo {
     run,
 };
 
-const KIB: usize = 1 << 10;
-const MIB: usize = 1 << 20;
-
 fn run(stage: &mut Stage) -> Result<()> {
     let sizes: &[usize] = stage.by_effort(
         &[64, 8 * KIB, MIB],
         &[64, KIB, 8 * KIB, 64 * KIB, MIB, 16 * MIB],
         &[64, KIB, 8 * KIB, 64 * KIB, MIB, 16 * MIB],
     );
-    let placement = if usable_cpus().len() > 1 { Placement::OtherCpu } else { Placement::SameCpu };
-    let (directory, queue) = (stage.directory().to_owned(), format!("/{}", stage.name("throughput")));
-    let scene = Scene {
-        area: RefCell::new(Area::new(64 * MIB)?),
-        tally: Tally::default(),
-        directory: &directory,
-        queue: &queue,
-        placement,
-    };
-    for &bytes in sizes {
-        let title = format!("Messages of {}", chosen_with_unit("bytes", bytes as f64));
-        let mut contest = Contest::new(title, "the way that the messages go", Timing::Batches);
-        for way in WAYS {
-            match way.refusal(bytes, &scene)? {
-                Some(why) => stage.say(format!("{}: {why}", way.name())),
-                None => contest.add(way.rival(bytes, &scene)),
-            }
+    let scene = Scene::new(stage)?;
+    scene.introduce(stage, sizes);
+    stage.table(figures::ways());
+    let found = scene.measure(stage, sizes)?;
+    scene.tell(stage);
+    stage.table(figures::in_bytes(&found, sizes));
+    stage.table(figures::in_messages(&found.figures, sizes));
+
+    let groups = GROUPS.map(|group| (group, lead::leads(&found.figures, group, sizes)));
+    stage.table(lead::table(&groups, sizes));
+    for (group, leads) in &groups {
+        let crossings = lead::crossings(&found.figures, leads);
+        crossings.iter().for_each(|crossing| stage.say(crossing.sentence(*group)));
+        if let Some(decision) = lead::decision(leads) {
+            stage.say(format!("{}: {decision}.", group.name()));
         }
-        stage.compare(contest)?;
     }
-    let tally = &scene.tally;
-    let got = format!("{} of {}", count(tally.whole.get()), count(tally.whole_sent.get()));
-    stage.fact("whole", tally.whole.get() == tally.whole_sent.get(), got);
-    let got = format!("{} of {}", count(tally.timed.get()), count(tally.timed_sent.get()));
-    stage.fact("timed", tally.timed.get() == tally.timed_sent.get(), got);
-    stage.answer("to come");
+    match answer(&groups) {
+        Some(answer) => stage.answer(answer),
+        None => stage.skip("this machine refused every way between processes, or every way between threads"),
+    }
     Ok(())
+}
+
+fn answer(groups: &[(Group, Vec<Lead<'_>>)]) -> Option<String> {
+    let of = |group: Group| {
+        let (_, leads) = groups.iter().find(|(one, _)| *one == group)?;
+        Some(format!("{}: {}", group.name(), lead::decision(leads)?))
+    };
+    let parts = [of(Group::Processes)?, of(Group::Kernel)?, of(Group::Threads)?];
+    Some(format!("To move the most, choose {}.", parts.join("; ")))
 }

@@ -24,13 +24,17 @@ impl Area {
         Ok(area)
     }
 
+    /// Starts again at the first place: messages of another size lie at other places.
+    pub fn rewind(&mut self) {
+        self.next = 0;
+    }
+
     /// The next message of that size, stamped.
     ///
     /// # Panics
     /// If the area is smaller.
     pub fn next(&mut self, message_bytes: usize, stamp: Stamp) -> &[u8] {
-        let at = self.next.next_multiple_of(message_bytes);
-        let at = if at + message_bytes <= self.region.len() { at } else { 0 };
+        let at = if self.next + message_bytes <= self.region.len() { self.next } else { 0 };
         self.next = at + message_bytes;
         let message = &mut self.bytes()[at..at + message_bytes];
         stamp.put_on(message);
@@ -42,6 +46,12 @@ impl Area {
         // the mapping and never look at it.
         unsafe { std::slice::from_raw_parts_mut(self.region.as_ptr(), self.region.len()) }
     }
+}
+
+/// How much to go through: twice the largest cache where memory allows, and never less than some of the largest messages.
+pub fn size_bytes(cache_bytes: Option<usize>, most: usize) -> usize {
+    const LEAST: usize = 64 << 20;
+    cache_bytes.unwrap_or(0).saturating_mul(2).next_multiple_of(LEAST / 4).clamp(LEAST, most.max(LEAST))
 }
 
 const FILLING: &[u8; 16] = b"Not all the same";
@@ -77,12 +87,20 @@ mod tests {
     fn the_next_message_is_elsewhere_and_they_go_round() {
         let mut area = Area::new(4096).unwrap();
         let stamp = Stamp::numbered(0);
-        let mut place = |bytes| area.next(bytes, stamp).as_ptr().addr();
-        let first = place(64);
-        assert_eq!(place(64), first + 64);
-        assert_eq!(place(2048), first + 2048);
-        assert_eq!(place(1024), first);
-        assert_eq!(place(4096), first);
+        let first = area.next(64, stamp).as_ptr().addr();
+        assert_eq!(area.next(64, stamp).as_ptr().addr(), first + 64);
+        area.rewind();
+        assert_eq!([0; 5].map(|_| area.next(1024, stamp).as_ptr().addr() - first), [0, 1024, 2048, 3072, 0]);
+        assert_eq!(area.next(4096, stamp).as_ptr().addr(), first);
+    }
+
+    #[test]
+    fn twice_the_cache_in_bounds() {
+        const MIB: usize = 1 << 20;
+        assert_eq!(size_bytes(Some(105 * MIB), 256 * MIB), 224 * MIB);
+        assert_eq!(size_bytes(Some(2 * MIB), 256 * MIB), 64 * MIB);
+        assert_eq!(size_bytes(Some(400 * MIB), 256 * MIB), 256 * MIB);
+        assert_eq!(size_bytes(None, 0), 64 * MIB);
     }
 
     #[test]

@@ -1,16 +1,12 @@
 //! Which ways are measured? Each with its parties, its constructor, and how often it copies.
 
-use std::cell::RefCell;
-use std::path::Path;
-
 use anyhow::Result;
-use shared::Placement;
 use shared::measure::Rival;
 
-use super::area::Area;
-use super::stream::{Course, Tally, alone, processes, threads};
+use super::scene::Scene;
+use super::stream::{Course, alone, processes, threads};
 use super::{ceiling, kernel, memory, moved};
-use crate::link::{self, Names};
+use crate::link;
 
 /// One row of each contest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,15 +53,6 @@ pub enum Between {
     Nobody,
 }
 
-/// What the rows of one demonstration use together.
-pub struct Scene<'a> {
-    pub area: RefCell<Area>,
-    pub tally: Tally,
-    pub directory: &'a Path,
-    pub queue: &'a str,
-    pub placement: Placement,
-}
-
 impl Way {
     pub fn name(self) -> &'static str {
         match self {
@@ -94,9 +81,13 @@ impl Way {
         }
     }
 
-    /// Does each message pass through the kernel?
-    pub fn is_by_kernel(self) -> bool {
-        self.between() == Between::Processes && self != Way::Ring
+    pub fn is_ceiling(self) -> bool {
+        self.between() == Between::Nobody
+    }
+
+    /// Is there anything to measure at this size? What fits into one piece is one memcpy, like the other.
+    pub fn has(self, bytes: usize) -> bool {
+        self != Way::MemcpyToCache || bytes > ceiling::PIECE_BYTES
     }
 
     /// How often the bytes of a message are copied, at least.
@@ -129,23 +120,22 @@ impl Way {
     }
 
     /// Why this way has no message of that size here; none if it has, or if only the attempt can tell.
-    pub fn refusal(self, bytes: usize, scene: &Scene<'_>) -> Result<Option<String>> {
+    pub fn refusal(self, bytes: usize, scene: &Scene) -> Result<Option<String>> {
         match self {
             Way::UnixSeqpacket => kernel::packet_refusal(&scene.link(link::Way::UnixSeqpacket)?, bytes),
-            Way::Queue => Ok(kernel::queue_refusal(scene.queue, bytes)),
-            Way::MemcpyToCache if bytes <= ceiling::PIECE_BYTES => Ok(Some("the same as memcpy".to_owned())),
+            Way::Queue => Ok(kernel::queue_refusal(&scene.queue, bytes)),
             _ => Ok(None),
         }
     }
 
-    pub fn rival<'a>(self, bytes: usize, scene: &'a Scene<'a>) -> Rival<'a> {
+    pub fn rival<'a>(self, bytes: usize, scene: &'a Scene) -> Rival<'a> {
         let course =
             Course { label: self.name(), placement: scene.placement, whole: whole(bytes), tally: &scene.tally };
         let area = &scene.area;
         let link = move |way| scene.link(way);
         match self {
-            Way::Memcpy => alone(course, ceiling::memcpy(bytes, area)),
-            Way::MemcpyToCache => alone(course, ceiling::memcpy_to_cache(bytes, area)),
+            Way::Memcpy => alone(course, ceiling::memcpy(bytes, bytes, area)),
+            Way::MemcpyToCache => alone(course, ceiling::memcpy(bytes, ceiling::PIECE_BYTES, area)),
             Way::Pipe => processes(course, move || Ok(kernel::stream(link(link::Way::Pipe)?, bytes, area))),
             Way::LargePipe => {
                 processes(course, move || Ok(kernel::stream(kernel::enlarged(link(link::Way::Pipe)?)?, bytes, area)))
@@ -155,7 +145,7 @@ impl Way {
                 processes(course, move || Ok(kernel::packets(link(link::Way::UnixSeqpacket)?, bytes, area)))
             }
             Way::Tcp => processes(course, move || Ok(kernel::stream(link(link::Way::Tcp)?, bytes, area))),
-            Way::Queue => processes(course, move || kernel::queue(scene.queue, bytes, area)),
+            Way::Queue => processes(course, move || kernel::queue(&scene.queue, bytes, area)),
             Way::ChannelBytes => processes(course, move || memory::channel_of_bytes(bytes, area)),
             Way::ChannelRegions => processes(course, move || memory::channel_of_regions(bytes, area)),
             Way::Ring => processes(course, move || memory::ring(bytes, area)),
@@ -163,12 +153,6 @@ impl Way {
             Way::Crossbeam => threads(course, move || moved::by_crossbeam(bytes)),
             Way::SyncChannel => threads(course, move || moved::by_sync_channel(bytes)),
         }
-    }
-}
-
-impl Scene<'_> {
-    fn link(&self, way: link::Way) -> Result<link::Link> {
-        way.link(&Names { directory: self.directory, queue: self.queue })
     }
 }
 
