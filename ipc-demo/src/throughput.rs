@@ -54,10 +54,15 @@ fn run(stage: &mut Stage) -> Result<()> {
     let groups = GROUPS.map(|group| (group, lead::leads(&found.figures, group, sizes)));
     stage.table(lead::table(&groups, sizes));
     for (group, leads) in &groups {
+        if matches!(group, Group::Processes | Group::Threads) {
+            leads.iter().filter_map(Lead::ahead).for_each(|(says, ratio)| stage.trend(says, &ratio));
+        }
+    }
+    for (group, leads) in &groups {
         let crossings = lead::crossings(&found.figures, leads);
         crossings.iter().for_each(|crossing| stage.say(crossing.sentence(*group)));
-        if let Some(decision) = lead::decision(leads) {
-            stage.say(format!("{}: {decision}.", group.name()));
+        if let (Group::Kernel | Group::IpcChannel, Some(decision)) = (group, lead::decision(leads)) {
+            stage.say(format!("{}: {decision}.", lead::capital(group.name())));
         }
     }
     match answer(&groups) {
@@ -72,6 +77,5 @@ fn answer(groups: &[(Group, Vec<Lead<'_>>)]) -> Option<String> {
         let (_, leads) = groups.iter().find(|(one, _)| *one == group)?;
         Some(format!("{}: {}", group.name(), lead::decision(leads)?))
     };
-    let parts = [of(Group::Processes)?, of(Group::Kernel)?, of(Group::Threads)?];
-    Some(format!("To move the most, choose {}.", parts.join("; ")))
+    Some(format!("What moves the most {}; {}.", of(Group::Processes)?, of(Group::Threads)?))
 }

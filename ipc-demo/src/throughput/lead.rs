@@ -1,7 +1,7 @@
 //! Which way leads at each size, where does the lead change, and what follows for who has to choose?
 
 use shared::number::{chosen_with_unit, three_digits, with_unit};
-use shared::stats::ratio;
+use shared::stats::{Ratio, ratio};
 use shared::{Cell, Column, Mood, Table};
 
 use super::figures::Figure;
@@ -23,7 +23,7 @@ impl Group {
     pub fn name(self) -> &'static str {
         match self {
             Group::Processes => "between processes",
-            Group::Kernel => "between processes, by the kernel",
+            Group::Kernel => "by the kernel",
             Group::Threads => "between threads",
             Group::IpcChannel => "by ipc-channel",
         }
@@ -53,13 +53,20 @@ impl Lead<'_> {
         self.level.is_empty()
     }
 
-    /// The first, or all of those among which nobody can tell.
+    /// The first; or both if there are two among which nobody can tell; none of more.
     fn words(&self) -> String {
         match &self.level[..] {
             [] => self.first.way.name().to_owned(),
-            [other] => format!("{} or {} (too close to call)", self.first.way.name(), other.name()),
-            others => format!("{} or {} others (too close to call)", self.first.way.name(), others.len()),
+            [other] => format!("{} or {}, too close to call", self.first.way.name(), other.name()),
+            _ => "too close to call".to_owned(),
         }
+    }
+
+    /// How much longer the next one takes: which two, and their ratio.
+    pub fn ahead(&self) -> Option<(String, Ratio)> {
+        let second = self.second?;
+        let says = format!("{}: {} against {}", size(self.first.bytes), self.first.way.name(), second.way.name());
+        Some((says, ratio(&self.first.by_round, &second.by_round)))
     }
 }
 
@@ -139,30 +146,33 @@ pub fn decision(leads: &[Lead<'_>]) -> Option<String> {
             _ if stretch.len() == 1 => format!("at {least}"),
             _ => format!("from {least} to {most}"),
         };
-        Some(format!("{range} {} ({})", first.words(), cost(stretch)?))
+        let has_leader = first.level.len() < 2;
+        Some(if has_leader {
+            format!("{range} {} ({})", first.words(), cost(stretch))
+        } else {
+            format!("{range} {}", first.words())
+        })
     };
     let parts: Option<Vec<String>> = stretches.iter().enumerate().map(part).collect();
     Some(parts?.join("; "))
 }
 
-/// "0.6 to 5.2 GB/s with 1.9 CPUs busy".
-fn cost(stretch: &[Lead<'_>]) -> Option<String> {
-    let range = |values: Vec<f64>| {
-        let (low, high) =
-            values.iter().fold((f64::INFINITY, 0.0f64), |(low, high), &one| (low.min(one), high.max(one)));
+/// "0.6 to 5.2 GB/s, 1.9 CPUs busy"; what is moved has no speed in bytes.
+fn cost(stretch: &[Lead<'_>]) -> String {
+    let range = |of: &dyn Fn(&Figure) -> f64| {
+        let values = stretch.iter().map(|lead| of(lead.first));
+        let (low, high) = values.fold((f64::INFINITY, 0.0f64), |(low, high), one| (low.min(one), high.max(one)));
         let (low, high) = (three_digits(low), three_digits(high));
         if low == high { low } else { format!("{low} to {high}") }
     };
-    let speed = range(stretch.iter().map(|lead| lead.first.gb_per_s()).collect());
-    let busy: Option<Vec<f64>> = stretch.iter().map(|lead| lead.first.busy_cpus()).collect();
     if stretch.iter().all(|lead| lead.first.way.copies() == 0) {
-        let rate = range(stretch.iter().map(|lead| lead.first.messages_per_s() / 1e6).collect());
-        return Some(format!("{rate} million messages/s, moved and not copied"));
+        return format!("{} million messages/s, none copied", range(&|figure| figure.messages_per_s() / 1e6));
     }
-    Some(match busy {
-        Some(busy) => format!("{speed} GB/s, {} CPUs busy", range(busy)),
-        None => format!("{speed} GB/s"),
-    })
+    let speed = format!("{} GB/s", range(&Figure::gb_per_s));
+    if stretch.iter().any(|lead| lead.first.cpu_ns.is_none()) {
+        return speed;
+    }
+    format!("{speed}, {} CPUs busy", range(&|figure| figure.busy_cpus().unwrap_or(f64::NAN)))
 }
 
 /// One size below the other, one group beside the other.
@@ -194,7 +204,7 @@ fn rounded_size(bytes: f64) -> String {
     with_unit("bytes", (bytes / step).round() * step)
 }
 
-fn capital(text: &str) -> String {
+pub fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or(String::new(), |first| first.to_uppercase().collect::<String>() + letters.as_str())
 }
@@ -231,7 +241,7 @@ mod tests {
         assert!((1950.0..2050.0).contains(&about), "{about}");
         assert_eq!(
             found[0].sentence(Group::Kernel),
-            "Between processes, by the kernel, Unix stream takes the lead from pipe between 1 KiB and 16 KiB, at about \
+            "By the kernel, Unix stream takes the lead from pipe between 1 KiB and 16 KiB, at about \
              1.95 KiB."
         );
     }
@@ -243,9 +253,17 @@ mod tests {
         assert_eq!(crossings(&figures, &leads), []);
         assert_eq!(
             decision(&leads).unwrap(),
-            "up to 64 B pipe (0.640 GB/s, 2.00 CPUs busy); from 1 KiB pipe or Unix stream (too close to call) (2.56 to \
+            "up to 64 B pipe (0.640 GB/s, 2.00 CPUs busy); from 1 KiB pipe or Unix stream, too close to call (2.56 to \
              4.10 GB/s, 2.00 CPUs busy)"
         );
+    }
+
+    #[test]
+    fn among_three_that_are_level_nobody_is_named() {
+        let figures = board(&[(Way::Pipe, [100.0; 3]), (Way::UnixStream, [101.0; 3]), (Way::Tcp, [100.5; 3])]);
+        let leads = leads(&figures, Group::Kernel, &SIZES);
+        assert_eq!(decision(&leads).unwrap(), "from 64 B to 16 KiB too close to call");
+        assert_eq!(leads[0].ahead().unwrap().0, "64 B: pipe against TCP");
     }
 
     #[test]
@@ -270,7 +288,7 @@ mod tests {
         assert_eq!(first(Group::Kernel), Way::Pipe);
         assert_eq!(first(Group::Threads), Way::Crossbeam);
         let all = decision(&leads(&figures, Group::Threads, &SIZES)).unwrap();
-        assert_eq!(all, "from 64 B to 16 KiB crossbeam, moved (50.0 million messages/s, moved and not copied)");
+        assert_eq!(all, "from 64 B to 16 KiB crossbeam, moved (50.0 million messages/s, none copied)");
         assert_eq!(decision(&leads(&figures, Group::IpcChannel, &SIZES)), None);
     }
 }

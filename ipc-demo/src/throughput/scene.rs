@@ -122,7 +122,7 @@ impl Scene {
                 None => found.figures.push(figure),
                 Some(ratio) => {
                     stage.spoiled(format!(
-                        "'{}' at {} took {} times as long as its ceiling, which is impossible: not counted",
+                        "'{}' at {} took {} times as long as the least that copying can take: impossible, so not counted",
                         figure.way.name(),
                         words(bytes),
                         three_digits(ratio.ratio)

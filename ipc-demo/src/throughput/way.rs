@@ -99,23 +99,23 @@ impl Way {
         }
     }
 
+    /// The constructor, and the crate with its version.
     pub fn made_by(self) -> String {
-        let of = |call: &str, name: &str| format!("{call} ({name} {})", version(name));
+        let of = |name: &str, call: &str| format!("{name} {} {call}", version(name));
         match self {
-            Way::Memcpy => "copy_from_slice, to a place as large".to_owned(),
-            Way::MemcpyToCache => "copy_from_slice, to 16 KiB again and again".to_owned(),
-            Way::Pipe => of("pipe2(O_CLOEXEC)", "nix"),
-            Way::LargePipe => of("the same and F_SETPIPE_SZ", "nix"),
-            Way::UnixStream => of("socketpair(Unix, Stream)", "nix"),
-            Way::UnixSeqpacket => of("socketpair(Unix, SeqPacket)", "nix"),
-            Way::Tcp => "TcpStream::connect on loopback (std)".to_owned(),
-            Way::Queue => of("MessageQueue::create, 10 messages", "nix"),
-            Way::ChannelBytes => of("ipc::bytes_channel()", "ipc-channel"),
-            Way::ChannelRegions => of("IpcSharedMemory::from_bytes", "ipc-channel"),
-            Way::Ring => of("Ring::new", "nix"),
-            Way::ThreadRing => of("the same", "nix"),
-            Way::Crossbeam => of("bounded::<Vec<u8>>", "crossbeam-channel"),
-            Way::SyncChannel => "mpsc::sync_channel::<Vec<u8>> (std)".to_owned(),
+            Way::Memcpy => "copy_from_slice".to_owned(),
+            Way::MemcpyToCache => "copy_from_slice, by 16 KiB".to_owned(),
+            Way::Pipe => of("nix", "pipe2"),
+            Way::LargePipe => of("nix", "pipe2 and F_SETPIPE_SZ"),
+            Way::UnixStream => of("nix", "socketpair(Stream)"),
+            Way::UnixSeqpacket => of("nix", "socketpair(SeqPacket)"),
+            Way::Tcp => "std TcpStream, on loopback".to_owned(),
+            Way::Queue => of("nix", "mq_open, for 10 messages"),
+            Way::ChannelBytes => of("ipc-channel", "bytes_channel"),
+            Way::ChannelRegions => of("ipc-channel", "IpcSharedMemory"),
+            Way::Ring | Way::ThreadRing => of("nix", "memfd_create, Ring::new"),
+            Way::Crossbeam => of("crossbeam-channel", "bounded"),
+            Way::SyncChannel => "std mpsc::sync_channel".to_owned(),
         }
     }
 
