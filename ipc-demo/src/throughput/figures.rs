@@ -25,6 +25,18 @@ pub struct Refusal {
     pub why: String,
 }
 
+impl Refusal {
+    /// The reason stands once, at the smallest size that is refused.
+    fn cell(&self, all: &[Refusal]) -> Cell {
+        let said_before = all.iter().any(|other| other.way == self.way && other.bytes < self.bytes);
+        if said_before {
+            Cell::Word { says: "refused".to_owned(), mood: Mood::Neutral }
+        } else {
+            Cell::Skipped { skipped: self.why.clone() }
+        }
+    }
+}
+
 impl Figure {
     pub fn ns(&self) -> f64 {
         median(&self.by_round).value
@@ -87,7 +99,7 @@ pub fn in_bytes(found: &Found, sizes: &[usize]) -> Table {
         }
         match (at(&found.figures, way, bytes), refusal) {
             (Some(figure), _) => Cell::Number(figure.gb_per_s()),
-            (None, Some(refusal)) => Cell::Skipped { skipped: refusal.why.clone() },
+            (None, Some(refusal)) => refusal.cell(&found.refusals),
             (None, None) => Cell::Nothing,
         }
     };

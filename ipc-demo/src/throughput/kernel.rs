@@ -64,19 +64,23 @@ pub fn packets(
     (send, receive)
 }
 
-/// By the snippet's queue, whose name is gone before the first message.
-pub fn queue(
-    name: &str,
-    bytes: usize,
-    area: &RefCell<Area>,
-) -> Result<(impl FnMut(Stamp) -> Result<()>, impl FnMut(&mut Check) -> Result<()>)> {
+/// The snippet's queue, whose name is gone before the first message.
+pub fn new_queue(name: &str, bytes: usize) -> Result<MessageQueue> {
     let (queue, name) = MessageQueue::create(name, QUEUE_MESSAGES, bytes).context("a message queue")?;
     drop(name); // The child inherits the queue.
+    Ok(queue)
+}
+
+pub fn queue(
+    queue: MessageQueue,
+    bytes: usize,
+    area: &RefCell<Area>,
+) -> (impl FnMut(Stamp) -> Result<()>, impl FnMut(&mut Check) -> Result<()>) {
     let to = Rc::new(queue);
     let from = Rc::clone(&to);
     let send = move |stamp| Ok(to.send(area.borrow_mut().next(bytes, stamp), 0)?);
     let receive = move |check: &mut Check| check.look(&from.receive()?.bytes);
-    Ok((send, receive))
+    (send, receive)
 }
 
 /// Why a socket that keeps messages whole does not take one of that size; none if it takes it.

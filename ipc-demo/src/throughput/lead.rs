@@ -5,7 +5,7 @@ use shared::stats::{Ratio, ratio};
 use shared::{Cell, Column, Mood, Table};
 
 use super::figures::Figure;
-use super::way::{Between, Way};
+use super::way::{Between, WAYS, Way};
 
 /// Ways among which somebody may choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,11 @@ impl Lead<'_> {
     fn words(&self) -> String {
         match &self.level[..] {
             [] => self.first.way.name().to_owned(),
-            [other] => format!("{} or {}, too close to call", self.first.way.name(), other.name()),
+            &[other] => {
+                let mut both = [self.first.way, other];
+                both.sort_by_key(|way| WAYS.iter().position(|one| one == way)); // Whichever was ahead this time.
+                format!("{} or {}, too close to call", both[0].name(), both[1].name())
+            }
             _ => "too close to call".to_owned(),
         }
     }
@@ -131,7 +135,7 @@ impl Crossing {
     }
 }
 
-/// What to choose, by size, with what it moves and what it costs: "up to 8 KiB: ring (...); from 64 KiB: ...".
+/// What to choose, by size, with what a clear leader moves and costs: "up to 8 KiB: ring (...); from 64 KiB: ...".
 pub fn decision(leads: &[Lead<'_>]) -> Option<String> {
     let same = |one: &Lead<'_>, other: &Lead<'_>| one.words() == other.words();
     let stretches: Vec<&[Lead<'_>]> = leads.chunk_by(same).collect();
@@ -146,12 +150,8 @@ pub fn decision(leads: &[Lead<'_>]) -> Option<String> {
             _ if stretch.len() == 1 => format!("at {least}"),
             _ => format!("from {least} to {most}"),
         };
-        let has_leader = first.level.len() < 2;
-        Some(if has_leader {
-            format!("{range} {} ({})", first.words(), cost(stretch))
-        } else {
-            format!("{range} {}", first.words())
-        })
+        let cost = first.is_clear().then(|| format!(" ({})", cost(stretch)));
+        Some(format!("{range} {}{}", first.words(), cost.unwrap_or_default()))
     };
     let parts: Option<Vec<String>> = stretches.iter().enumerate().map(part).collect();
     Some(parts?.join("; "))
@@ -253,8 +253,7 @@ mod tests {
         assert_eq!(crossings(&figures, &leads), []);
         assert_eq!(
             decision(&leads).unwrap(),
-            "up to 64 B pipe (0.640 GB/s, 2.00 CPUs busy); from 1 KiB pipe or Unix stream, too close to call (2.56 to \
-             4.10 GB/s, 2.00 CPUs busy)"
+            "up to 64 B pipe (0.640 GB/s, 2.00 CPUs busy); from 1 KiB pipe or Unix stream, too close to call"
         );
     }
 

@@ -1,11 +1,11 @@
 //! The ways through memory that both sides map: the snippet's ring, and ipc-channel's regions; and ipc-channel's bytes.
 
 use std::cell::RefCell;
-use std::io::{Read, Write, pipe};
+use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use ipc_channel::ipc::{IpcSharedMemory, bytes_channel, channel};
+use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, IpcReceiver, IpcSender, IpcSharedMemory, channel};
 use ipc_demo::ring::Ring;
 use ipc_demo::shared_region::SharedRegion;
 
@@ -20,12 +20,18 @@ pub fn under_way(bytes: usize) -> usize {
     (ALL_BYTES / bytes).clamp(2, MOST)
 }
 
+/// With a slot for each message that may be under way.
+pub fn new_ring(bytes: usize) -> Result<Ring> {
+    Ring::new(under_way(bytes), bytes).context("a ring")
+}
+
 /// Copied into a slot by the sender, and out of it by the receiver.
 pub fn ring(
+    ring: Ring,
     bytes: usize,
     area: &RefCell<Area>,
-) -> Result<(impl FnMut(Stamp) -> Result<()>, impl FnMut(&mut Check) -> Result<()> + Send + 'static)> {
-    let to = Arc::new(Ring::new(under_way(bytes), bytes).context("a ring")?);
+) -> (impl FnMut(Stamp) -> Result<()>, impl FnMut(&mut Check) -> Result<()> + Send + 'static) {
+    let to = Arc::new(ring);
     let from = Arc::clone(&to);
     let (mut sender, mut receiver) = (None, None); // Each is claimed at its first use, by the process that uses it.
     let send = move |stamp| {
@@ -43,44 +49,58 @@ pub fn ring(
         let length = receiver.as_mut().context("the role was claimed")?.receive(&mut buffer)?;
         check.look(&buffer[..length])
     };
-    Ok((send, receive))
+    (send, receive)
 }
 
 /// By ipc-channel's channel of bytes, which splits what is longer than a packet.
 pub fn channel_of_bytes(
+    (to, from): (IpcBytesSender, IpcBytesReceiver),
     bytes: usize,
     area: &RefCell<Area>,
-) -> Result<(impl FnMut(Stamp) -> Result<()>, impl FnMut(&mut Check) -> Result<()>)> {
-    let (to, from) = bytes_channel().context("an ipc-channel")?;
+) -> (impl FnMut(Stamp) -> Result<()>, impl FnMut(&mut Check) -> Result<()>) {
     let send = move |stamp| Ok(to.send(area.borrow_mut().next(bytes, stamp))?);
     let receive = move |check: &mut Check| check.look(&from.recv()?);
-    Ok((send, receive))
+    (send, receive)
 }
 
-/// Each message copied into a region of its own, whose descriptor is sent; the receiver maps it.
+/// A channel of regions.
 ///
-/// The channel would take hundreds of them, each as large as its message. So the receiver gives a byte back for each
+/// It would take hundreds of them, each as large as its message. So the receiver gives a byte back by a pipe for each
 /// that it let go of, and the sender waits for one where too many are under way.
-pub fn channel_of_regions(
-    bytes: usize,
-    area: &RefCell<Area>,
-) -> Result<(impl FnMut(Stamp) -> Result<()>, impl FnMut(&mut Check) -> Result<()>)> {
-    drop(SharedRegion::new(bytes).context("a region")?); // Where memory is refused, from_bytes would panic.
-    let (to, from) = channel::<IpcSharedMemory>().context("an ipc-channel")?;
-    let (mut credit, mut give_credit) = pipe()?;
-    let (most, mut free) = (under_way(bytes), under_way(bytes));
-    let send = move |stamp| {
-        let mut given = [0; 64];
-        if free == 0 {
-            free = credit.read(&mut given[..most.min(64)])?; // As many as there are; one at least.
-            ensure!(free > 0, "the receiver is gone");
-        }
-        free -= 1;
-        Ok(to.send(IpcSharedMemory::from_bytes(area.borrow_mut().next(bytes, stamp)))?)
-    };
-    let receive = move |check: &mut Check| {
-        check.look(&from.recv()?)?;
-        Ok(give_credit.write_all(&[0])?)
-    };
-    Ok((send, receive))
+pub struct Regions {
+    to: IpcSender<IpcSharedMemory>,
+    from: IpcReceiver<IpcSharedMemory>,
+    credit: PipeReader,
+    give_credit: PipeWriter,
+}
+
+impl Regions {
+    pub fn new(bytes: usize) -> Result<Regions> {
+        drop(SharedRegion::new(bytes).context("a region")?); // Where memory is refused, from_bytes would panic.
+        let ((to, from), (credit, give_credit)) = (channel().context("an ipc-channel")?, pipe()?);
+        Ok(Regions { to, from, credit, give_credit })
+    }
+
+    /// Each message copied into a region of its own, whose descriptor is sent; the receiver maps it.
+    pub fn ends(
+        self,
+        bytes: usize,
+        area: &RefCell<Area>,
+    ) -> (impl FnMut(Stamp) -> Result<()>, impl FnMut(&mut Check) -> Result<()>) {
+        let Regions { to, from, mut credit, mut give_credit } = self;
+        let mut free = under_way(bytes);
+        let send = move |stamp| {
+            if free == 0 {
+                free = credit.read(&mut [0; 64])?; // A bare read: however many there are.
+                ensure!(free > 0, "the receiver is gone");
+            }
+            free -= 1;
+            Ok(to.send(IpcSharedMemory::from_bytes(area.borrow_mut().next(bytes, stamp)))?)
+        };
+        let receive = move |check: &mut Check| {
+            check.look(&from.recv()?)?;
+            Ok(give_credit.write_all(&[0])?)
+        };
+        (send, receive)
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use crossbeam_channel::bounded;
 
 use super::memory::under_way;
@@ -11,12 +11,12 @@ use super::message::{Check, Stamp};
 /// By crossbeam's bounded channel; the buffers come back by another one.
 pub fn by_crossbeam(
     bytes: usize,
-) -> Result<(impl FnMut(Stamp) -> Result<()>, impl FnMut(&mut Check) -> Result<()> + Send + 'static)> {
+) -> (impl FnMut(Stamp) -> Result<()>, impl FnMut(&mut Check) -> Result<()> + Send + 'static) {
     let (to, from) = bounded::<Vec<u8>>(under_way(bytes));
     let (give_back, empty) = bounded(under_way(bytes));
-    buffers(bytes).try_for_each(|buffer| give_back.send(buffer)).context("storing the buffers")?;
+    let mut fresh = buffers(bytes);
     let send = move |stamp: Stamp| {
-        let mut message = empty.recv()?;
+        let mut message = if let Some(first_use) = fresh.pop() { first_use } else { empty.recv()? };
         stamp.put_on(&mut message);
         Ok(to.send(message)?)
     };
@@ -25,18 +25,18 @@ pub fn by_crossbeam(
         check.look(&message)?;
         Ok(give_back.send(message)?)
     };
-    Ok((send, receive))
+    (send, receive)
 }
 
 /// By std's bounded channel; the buffers come back by another one.
 pub fn by_sync_channel(
     bytes: usize,
-) -> Result<(impl FnMut(Stamp) -> Result<()>, impl FnMut(&mut Check) -> Result<()> + Send + 'static)> {
+) -> (impl FnMut(Stamp) -> Result<()>, impl FnMut(&mut Check) -> Result<()> + Send + 'static) {
     let (to, from) = mpsc::sync_channel::<Vec<u8>>(under_way(bytes));
     let (give_back, empty) = mpsc::sync_channel(under_way(bytes));
-    buffers(bytes).try_for_each(|buffer| give_back.send(buffer)).context("storing the buffers")?;
+    let mut fresh = buffers(bytes);
     let send = move |stamp: Stamp| {
-        let mut message = empty.recv()?;
+        let mut message = if let Some(first_use) = fresh.pop() { first_use } else { empty.recv()? };
         stamp.put_on(&mut message);
         Ok(to.send(message)?)
     };
@@ -45,10 +45,10 @@ pub fn by_sync_channel(
         check.look(&message)?;
         Ok(give_back.send(message)?)
     };
-    Ok((send, receive))
+    (send, receive)
 }
 
 /// All that may be under way, each written once, so that its memory is there.
-fn buffers(bytes: usize) -> impl Iterator<Item = Vec<u8>> {
-    (0..under_way(bytes)).map(move |_| vec![1; bytes])
+fn buffers(bytes: usize) -> Vec<Vec<u8>> {
+    vec![vec![1; bytes]; under_way(bytes)]
 }

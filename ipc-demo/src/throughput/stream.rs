@@ -172,3 +172,61 @@ impl<S> Drop for Pair<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use shared::Effort;
+    use shared::measure::{Contest, Timing};
+
+    use super::*;
+
+    /// A row between two threads in which each message is changed on its way; the error, if it came to one.
+    fn measured_with(change: fn(&mut Vec<u8>), tally: &Tally) -> Option<String> {
+        let course = Course { label: "changed", placement: Placement::SameCpu, whole: 3, tally };
+        let mut contest = Contest::new("one way", "nothing", Timing::Batches);
+        contest.add(threads(course, move || {
+            let (to, from) = sync_channel::<Vec<u8>>(8);
+            let send = move |stamp: Stamp| {
+                let mut message = vec![1; 64];
+                stamp.put_on(&mut message);
+                change(&mut message);
+                Ok(to.send(message)?)
+            };
+            let receive = move |check: &mut Check| check.look(&from.recv()?);
+            Ok((send, receive))
+        }));
+        contest.measure(Effort::Quick).err().map(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn every_message_counts_once_and_right() {
+        let tally = Tally::default();
+        assert_eq!(measured_with(|_| {}, &tally), None);
+        assert_eq!((tally.rows.get(), tally.whole.get(), tally.whole_sent.get()), (1, 3, 3));
+        assert_eq!(tally.timed.get(), tally.timed_sent.get());
+        assert!(tally.timed.get() > 0);
+    }
+
+    #[test]
+    fn a_wrong_byte_ends_the_contest() {
+        let tally = Tally::default();
+        let inside = measured_with(|message| message[31] ^= 1, &tally).unwrap();
+        assert!(inside.contains("0 of 3 messages arrived whole"), "{inside}");
+        assert_eq!((tally.whole.get(), tally.whole_sent.get()), (0, 3));
+        let torn = measured_with(|message| message[63] ^= 1, &tally).unwrap();
+        assert!(torn.contains("a message was not as it should be"), "{torn}");
+        let cut = measured_with(|message| message.truncate(56), &tally).unwrap();
+        assert!(cut.contains("a message was not as it should be"), "{cut}");
+    }
+
+    #[test]
+    fn a_message_that_comes_out_of_order_ends_the_contest() {
+        let wrong = measured_with(
+            |message| [0, 48].into_iter().for_each(|at| message[at] |= 4), // Numbers 0 to 3 arrive as 4 to 7.
+            &Tally::default(),
+        );
+        assert!(wrong.unwrap().contains("0 of 3 messages arrived whole and in order"));
+    }
+}

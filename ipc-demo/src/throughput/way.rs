@@ -1,8 +1,10 @@
 //! Which ways are measured? Each with its parties, its constructor, and how often it copies.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use ipc_channel::ipc::bytes_channel;
 use shared::measure::Rival;
 
+use super::memory::Regions;
 use super::scene::Scene;
 use super::stream::{Course, alone, processes, threads};
 use super::{ceiling, kernel, memory, moved};
@@ -145,13 +147,18 @@ impl Way {
                 processes(course, move || Ok(kernel::packets(link(link::Way::UnixSeqpacket)?, bytes, area)))
             }
             Way::Tcp => processes(course, move || Ok(kernel::stream(link(link::Way::Tcp)?, bytes, area))),
-            Way::Queue => processes(course, move || kernel::queue(&scene.queue, bytes, area)),
-            Way::ChannelBytes => processes(course, move || memory::channel_of_bytes(bytes, area)),
-            Way::ChannelRegions => processes(course, move || memory::channel_of_regions(bytes, area)),
-            Way::Ring => processes(course, move || memory::ring(bytes, area)),
-            Way::ThreadRing => threads(course, move || memory::ring(bytes, area)),
-            Way::Crossbeam => threads(course, move || moved::by_crossbeam(bytes)),
-            Way::SyncChannel => threads(course, move || moved::by_sync_channel(bytes)),
+            Way::Queue => {
+                processes(course, move || Ok(kernel::queue(kernel::new_queue(&scene.queue, bytes)?, bytes, area)))
+            }
+            Way::ChannelBytes => processes(course, move || {
+                let ends = bytes_channel().context("an ipc-channel")?;
+                Ok(memory::channel_of_bytes(ends, bytes, area))
+            }),
+            Way::ChannelRegions => processes(course, move || Ok(Regions::new(bytes)?.ends(bytes, area))),
+            Way::Ring => processes(course, move || Ok(memory::ring(memory::new_ring(bytes)?, bytes, area))),
+            Way::ThreadRing => threads(course, move || Ok(memory::ring(memory::new_ring(bytes)?, bytes, area))),
+            Way::Crossbeam => threads(course, move || Ok(moved::by_crossbeam(bytes))),
+            Way::SyncChannel => threads(course, move || Ok(moved::by_sync_channel(bytes))),
         }
     }
 }
