@@ -14,10 +14,13 @@ mod stream;
 mod way;
 
 use anyhow::Result;
+use shared::number::three_digits;
 use shared::{Demo, Extras, Snippet, Stage};
 
+use figures::Figure;
 use lead::{GROUPS, Group, Lead};
 use scene::{KIB, MIB, Scene};
+use way::Way;
 
 pub const DEMO: Demo = Demo {
     name: "throughput",
@@ -65,17 +68,23 @@ fn run(stage: &mut Stage) -> Result<()> {
             stage.say(format!("{}: {decision}.", lead::capital(group.name())));
         }
     }
-    match answer(&groups) {
+    match answer(&groups, &found.figures) {
         Some(answer) => stage.answer(answer),
         None => stage.skip("this machine refused every way between processes, or every way between threads"),
     }
     Ok(())
 }
 
-fn answer(groups: &[(Group, Vec<Lead<'_>>)]) -> Option<String> {
+fn answer(groups: &[(Group, Vec<Lead<'_>>)], figures: &[Figure]) -> Option<String> {
     let of = |group: Group| {
         let (_, leads) = groups.iter().find(|(one, _)| *one == group)?;
         Some(format!("{}: {}", group.name(), lead::decision(leads)?))
     };
-    Some(format!("What moves the most {}; {}.", of(Group::Processes)?, of(Group::Threads)?))
+    let (between_processes, between_threads) = (of(Group::Processes)?, of(Group::Threads)?);
+    let ceiling = figures.iter().filter(|figure| figure.way == Way::Memcpy).map(Figure::gb_per_s);
+    let (least, most) = ceiling.fold((f64::INFINITY, 0.0f64), |(least, most), one| (least.min(one), most.max(one)));
+    let (least, most) = (three_digits(least), three_digits(most));
+    Some(format!(
+        "What moves the most {between_processes}; {between_threads}. One memcpy moves {least} to {most} GB/s."
+    ))
 }

@@ -1,9 +1,12 @@
 //! Where do messages come from? From memory larger than the caches, the next message from the next place.
 
+use std::ffi::c_void;
 use std::fs;
+use std::num::NonZeroUsize;
+use std::ptr::NonNull;
 
 use anyhow::{Context, Result};
-use ipc_demo::shared_region::SharedRegion;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 use super::message::Stamp;
 
@@ -12,14 +15,19 @@ use super::message::Stamp;
 /// It is mapped shared, though nobody shares it: a fork leaves such memory as it is, and the sender's next write to it
 /// copies no page.
 pub struct Area {
-    region: SharedRegion,
+    memory: NonNull<c_void>,
+    bytes: NonZeroUsize,
     next: usize,
 }
 
 impl Area {
     /// All of it is written once, so that it is there.
     pub fn new(bytes: usize) -> Result<Area> {
-        let mut area = Area { region: SharedRegion::new(bytes).context("memory to send from")?, next: 0 };
+        let bytes = NonZeroUsize::new(bytes).context("an area of no bytes")?;
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: the kernel chooses a free address, so no memory in use is replaced.
+        let memory = unsafe { mmap_anonymous(None, bytes, access, MapFlags::MAP_SHARED) };
+        let mut area = Area { memory: memory.context("memory to send from")?, bytes, next: 0 };
         area.bytes().chunks_exact_mut(FILLING.len()).for_each(|place| place.copy_from_slice(FILLING));
         Ok(area)
     }
@@ -34,7 +42,7 @@ impl Area {
     /// # Panics
     /// If the area is smaller.
     pub fn next(&mut self, message_bytes: usize, stamp: Stamp) -> &[u8] {
-        let at = if self.next + message_bytes <= self.region.len() { self.next } else { 0 };
+        let at = if self.next + message_bytes <= self.bytes.get() { self.next } else { 0 };
         self.next = at + message_bytes;
         let message = &mut self.bytes()[at..at + message_bytes];
         stamp.put_on(message);
@@ -42,9 +50,16 @@ impl Area {
     }
 
     fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: the region is that long, zeroed, and lives as long as `self`, which alone uses it: children inherit
-        // the mapping and never look at it.
-        unsafe { std::slice::from_raw_parts_mut(self.region.as_ptr(), self.region.len()) }
+        // SAFETY: the mapping is that long, zeroed, and lives as long as `self`, which alone uses it: children inherit it
+        // and never look at it.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr().cast(), self.bytes.get()) }
+    }
+}
+
+impl Drop for Area {
+    fn drop(&mut self) {
+        // SAFETY: exactly what mmap gave, unmapped once; `next` lends no message for longer than `self` lives.
+        let _ = unsafe { munmap(self.memory, self.bytes.get()) }; // It fails only for arguments that mmap never gives.
     }
 }
 

@@ -1,7 +1,8 @@
 //! The ways through memory that both sides map: the snippet's ring, and ipc-channel's regions; and ipc-channel's bytes.
 
 use std::cell::RefCell;
-use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
+use std::fs::File;
+use std::io::{self, PipeReader, PipeWriter, Read, Write, pipe};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
@@ -63,6 +64,18 @@ pub fn channel_of_bytes(
     (send, receive)
 }
 
+/// Each region has a descriptor, of which one user may have only so many under way.
+pub fn regions_under_way(bytes: usize) -> usize {
+    under_way(bytes).min(16)
+}
+
+/// Why no region may be made: where descriptors are few, ipc-channel panics.
+pub fn region_refusal() -> Option<String> {
+    const ENOUGH: usize = 64; // All rows of a contest together need fewer.
+    let opened: io::Result<Vec<File>> = (0..ENOUGH).map(|_| File::open("/dev/null")).collect();
+    opened.err().map(|error| format!("fewer than {ENOUGH} free descriptors: {error}"))
+}
+
 /// A channel of regions.
 ///
 /// It would take hundreds of them, each as large as its message. So the receiver gives a byte back by a pipe for each
@@ -88,7 +101,7 @@ impl Regions {
         area: &RefCell<Area>,
     ) -> (impl FnMut(Stamp) -> Result<()>, impl FnMut(&mut Check) -> Result<()>) {
         let Regions { to, from, mut credit, mut give_credit } = self;
-        let mut free = under_way(bytes);
+        let mut free = regions_under_way(bytes);
         let send = move |stamp| {
             if free == 0 {
                 free = credit.read(&mut [0; 64])?; // A bare read: however many there are.

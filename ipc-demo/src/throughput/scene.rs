@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use shared::measure::{Contest, Timing, usable_cpus};
 use shared::number::{chosen_with_unit, count, three_digits};
-use shared::{Placement, Stage};
+use shared::{Placement, Stage, refused};
 
 use super::area::{self, Area};
 use super::figures::{Figure, Refusal, figures};
@@ -83,10 +83,11 @@ impl Scene {
             .map(|&bytes| format!("{} of {}", count(memory::under_way(bytes) as u64), words(bytes)))
             .collect();
         stage.say(format!(
-            "The ring has as many slots as messages may be under way in the channels of threads and as regions of \
-             ipc-channel: {}. What is moved is another thing: its bytes stay where they are, the sender gives them up, \
+            "The ring has as many slots as messages may be under way in the channels of threads: {}. Of ipc-channel's \
+             regions {} may be, at most. What is moved is another thing: its bytes stay where they are, the sender gives them up, \
              and gets an empty buffer back. UDP is left out: it drops what finds no room, so nothing bounds its sender.",
-            under_way.join(", ")
+            under_way.join(", "),
+            memory::regions_under_way(1)
         ));
     }
 
@@ -109,7 +110,11 @@ impl Scene {
         let title = format!("Messages of {}", words(bytes));
         let mut contest = Contest::new(title, "the way that the messages go", Timing::Batches);
         for way in WAYS.into_iter().filter(|way| way.has(bytes)) {
-            match way.refusal(bytes, self)? {
+            let refusal = way.refusal(bytes, self).or_else(|error| match refused(&error) {
+                Some(why) => Ok(Some(why)),
+                None => Err(error.context(format!("trying '{}'", way.name()))),
+            });
+            match refusal? {
                 Some(why) => found.refusals.push(Refusal { way, bytes, why }),
                 None => contest.add(way.rival(bytes, self)),
             }

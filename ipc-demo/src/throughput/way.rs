@@ -126,6 +126,7 @@ impl Way {
         match self {
             Way::UnixSeqpacket => kernel::packet_refusal(&scene.link(link::Way::UnixSeqpacket)?, bytes),
             Way::Queue => Ok(kernel::queue_refusal(&scene.queue, bytes)),
+            Way::ChannelRegions => Ok(memory::region_refusal()),
             _ => Ok(None),
         }
     }
