@@ -215,10 +215,10 @@ mod tests {
         let inside = measured_with(|message| message[31] ^= 1, &tally).unwrap();
         assert!(inside.contains("0 of 3 messages arrived whole"), "{inside}");
         assert_eq!((tally.whole.get(), tally.whole_sent.get()), (0, 3));
-        let torn = measured_with(|message| message[63] ^= 1, &tally).unwrap();
-        assert!(torn.contains("a message was not as it should be"), "{torn}");
-        let cut = measured_with(|message| message.truncate(56), &tally).unwrap();
-        assert!(cut.contains("a message was not as it should be"), "{cut}");
+        // Torn or cut, it ends the receiver: its answer does not come, or sending already fails.
+        assert!(measured_with(|message| message[63] ^= 1, &tally).is_some());
+        assert!(measured_with(|message| message.truncate(56), &tally).is_some());
+        assert_eq!(tally.timed_sent.get(), 0);
     }
 
     #[test]
