@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_is_level_leads_nowhere_and_crosses_nothing() {
-        let figures = board(&[(Way::Pipe, [100.0, 400.0, 4000.0]), (Way::UnixStream, [400.0, 401.0, 4001.0])]);
+        let figures = board(&[(Way::Pipe, [100.0, 401.0, 4001.0]), (Way::UnixStream, [400.0, 400.0, 4000.0])]);
         let leads = leads(&figures, Group::Kernel, &SIZES);
         assert_eq!(crossings(&figures, &leads), []);
         assert_eq!(
