@@ -28,8 +28,8 @@ pub const DEMO: Demo = Demo {
     claims: &[],
     rule: "It gives no verdict. A way leads at a size if it is clearly faster there than every other of its group; the lead \
            changes between two sizes if another leads at each, and about where the two would take equally long if their \
-           ratio grew as a power of the size. A way that copies and is clearly above its ceiling is impossible: it is \
-           flagged and does not lead.",
+           ratio grew as a power of the size. A way that copies and is clearly faster than its ceiling, or takes less than half \
+           of its CPU time, is impossible: it is flagged and does not lead.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "ipc-demo/snippets/ring.rs", text: include_str!("../snippets/ring.rs") },

@@ -5,7 +5,8 @@ use std::hint::black_box;
 
 use anyhow::{Result, ensure};
 use shared::Placement;
-use shared::stats::{Ratio, ratio};
+use shared::number::three_digits;
+use shared::stats::ratio;
 
 use super::area::Area;
 use super::figures::Figure;
@@ -43,12 +44,20 @@ pub fn of(way: Way, bytes: usize, placement: Placement) -> Option<Way> {
     }
 }
 
-/// The ratio to its ceiling of a figure that is clearly above it: then one of the two is wrong.
-pub fn impossible(figure: &Figure, all: &[Figure], placement: Placement) -> Option<Ratio> {
+/// What a figure took of its ceiling's time and CPU time, if it is clearly above it: then one of the two is wrong.
+///
+/// Copying takes CPU time, whoever does it and however long he waits: with less than half of the ceiling's nobody copied.
+pub fn impossible(figure: &Figure, all: &[Figure], placement: Placement) -> Option<String> {
+    const HALF: f64 = 0.5; // A memcpy of its own may be this much luckier with its caches, and no more.
     let ceiling = of(figure.way, figure.bytes, placement)?;
     let ceiling = all.iter().find(|one| one.way == ceiling && one.bytes == figure.bytes)?;
-    let ratio = ratio(&figure.by_round, &ceiling.by_round);
-    ratio.is_faster().then_some(ratio)
+    let time = ratio(&figure.by_round, &ceiling.by_round);
+    let cpu = figure.cpu_ns.zip(ceiling.cpu_ns).map(|(ours, least)| ours / least);
+    let is_impossible = time.is_faster() || cpu.is_some_and(|cpu| cpu < HALF);
+    is_impossible.then(|| {
+        let cpu = cpu.map_or("an unknown share".to_owned(), |cpu| format!("{} times", three_digits(cpu)));
+        format!("{} times the time and {cpu} the CPU time of '{}'", three_digits(time.ratio), ceiling.way.name())
+    })
 }
 
 #[cfg(test)]
@@ -61,6 +70,17 @@ mod tests {
 
     fn figure(way: Way, ns: f64) -> Figure {
         Figure { way, bytes: MIB, by_round: vec![ns; 20], cpu_ns: None }
+    }
+
+    #[test]
+    fn who_waits_long_but_computes_less_than_a_copy_is_flagged_too() {
+        let cpu = |way, cpu_ns| Figure { cpu_ns: Some(cpu_ns), ..figure(way, 500_000.0) };
+        let all = [cpu(Way::Memcpy, 100_000.0), cpu(Way::Pipe, 90_000.0), cpu(Way::Tcp, 40_000.0)];
+        let flagged = all.each_ref().map(|figure| impossible(figure, &all, SameCpu));
+        assert_eq!(
+            flagged,
+            [None, None, Some("1.00 times the time and 0.400 times the CPU time of 'memcpy'".to_owned())]
+        );
     }
 
     /// Which of these, made up, are flagged beside a memcpy of 100 us, and of 80 us to the cache.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use shared::measure::{Contest, Timing, usable_cpus};
-use shared::number::{chosen_with_unit, count, three_digits};
+use shared::number::{chosen_with_unit, count};
 use shared::{Placement, Stage, refused};
 
 use super::area::{self, Area};
@@ -121,16 +121,15 @@ impl Scene {
         }
         let measured = stage.compare(contest)?;
         let all = figures(&measured, bytes, self.placement);
-        let ratios: Vec<_> = all.iter().map(|figure| ceiling::impossible(figure, &all, self.placement)).collect();
-        for (figure, ratio) in all.into_iter().zip(ratios) {
-            match ratio {
+        let findings: Vec<_> = all.iter().map(|figure| ceiling::impossible(figure, &all, self.placement)).collect();
+        for (figure, finding) in all.into_iter().zip(findings) {
+            match finding {
                 None => found.figures.push(figure),
-                Some(ratio) => {
+                Some(took) => {
+                    let name = figure.way.name();
                     stage.spoiled(format!(
-                        "'{}' at {} took {} times as long as the least that copying can take: impossible, so not counted",
-                        figure.way.name(),
-                        words(bytes),
-                        three_digits(ratio.ratio)
+                        "'{name}' at {} took {took}: impossible for what copies, so it is not counted",
+                        words(bytes)
                     ));
                     found.impossible.push(figure);
                 }
