@@ -132,9 +132,9 @@ pub fn table(figures: &Figures) -> Table {
 
 fn row(line: &Line) -> Vec<Cell> {
     let text = |says: &str| Cell::Text(says.to_owned());
-    let skipped = || Cell::Skipped { skipped: "one usable CPU, or refused here".to_owned() };
+    let skipped = Cell::Skipped { skipped: "one usable CPU, or refused here".to_owned() };
     let mut cells = match &line.found {
-        None => vec![text(&line.what), skipped(), text(&line.theirs), skipped(), skipped()],
+        None => vec![text(&line.what), skipped, text(&line.theirs), Cell::Nothing, Cell::Nothing],
         Some(Found { ours_ns, theirs_ns, ratio }) => {
             vec![text(&line.what), (*ours_ns).into(), text(&line.theirs), (*theirs_ns).into(), line.goal.shown(ratio)]
         }
