@@ -1,6 +1,5 @@
 //! One way from a writer to a reader, by each mechanism that has a descriptor at both ends.
 
-use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
@@ -90,8 +89,8 @@ impl Way {
             Way::UnixStream => unix(SockType::Stream)?,
             Way::UnixDatagram => unix(SockType::Datagram)?,
             Way::UnixSeqpacket => unix(SockType::SeqPacket)?,
-            Way::Tcp => tcp().map_err(refused_without_loopback).context("TCP on loopback")?,
-            Way::Udp => udp().map_err(refused_without_loopback).context("UDP on loopback")?,
+            Way::Tcp => tcp().context("TCP on loopback")?,
+            Way::Udp => udp().context("UDP on loopback")?,
             Way::Queue => return queue(names.queue),
         };
         let by = By::ReadAndWrite;
@@ -123,17 +122,6 @@ fn udp() -> Result<(OwnedFd, OwnedFd)> {
     to.connect(from.local_addr()?)?;
     from.connect(to.local_addr()?)?; // So nobody else can send to it.
     Ok((from.into(), to.into()))
-}
-
-/// In a sandbox without any network these mean that this machine does not offer it.
-pub fn refused_without_loopback(error: anyhow::Error) -> anyhow::Error {
-    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-    match kind {
-        Some(ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable) => {
-            anyhow::Error::new(Errno::EOPNOTSUPP).context(error.to_string())
-        }
-        _ => error,
-    }
 }
 
 fn queue(name: &str) -> Result<Link> {

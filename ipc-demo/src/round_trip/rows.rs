@@ -11,6 +11,7 @@ use super::{
     socket, spin,
 };
 use crate::link::Way;
+use crate::version;
 
 /// A way for a message, and the rows in which it is measured.
 pub struct Mechanism {
@@ -175,7 +176,7 @@ impl<'a> Draft<'a> {
 pub fn legend() -> Table {
     let version = |mechanism: &Mechanism| match mechanism.by {
         None => Cell::Nothing,
-        Some(name) => Cell::Text(version_of(name).unwrap_or("unknown").to_owned()),
+        Some(name) => Cell::Text(version::of(name).to_owned()),
     };
     let row = |mechanism: &Mechanism| {
         vec![Cell::Text(mechanism.name.to_owned()), Cell::Text(mechanism.what.to_owned()), version(mechanism)]
@@ -186,13 +187,6 @@ pub fn legend() -> Table {
         columns: vec![Column::label("row"), Column::label("made of"), Column::label("version")],
         rows: MECHANISMS.iter().map(row).collect(),
     }
-}
-
-/// The version that this program was built with: the lock file's.
-fn version_of(name: &str) -> Option<&'static str> {
-    let lock = include_str!("../../../Cargo.lock");
-    let mut lines = lock.lines().skip_while(|line| *line != format!("name = \"{name}\""));
-    lines.nth(1)?.strip_prefix("version = \"")?.strip_suffix('"')
 }
 
 #[cfg(test)]
@@ -207,9 +201,8 @@ mod tests {
     #[test]
     fn every_crate_of_the_legend_has_a_version_in_the_lock_file() {
         for name in MECHANISMS.iter().filter_map(|mechanism| mechanism.by) {
-            assert!(version_of(name).is_some_and(|version| version.split('.').count() == 3), "{name}");
+            assert_eq!(version::of(name).split('.').count(), 3, "{name}");
         }
-        assert_eq!(version_of("no-such-crate"), None);
     }
 
     /// All but the signals: the test harness has threads that they would end.

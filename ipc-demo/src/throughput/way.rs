@@ -8,7 +8,7 @@ use super::memory::Regions;
 use super::scene::Scene;
 use super::stream::{Course, alone, processes, threads};
 use super::{ceiling, kernel, memory, moved};
-use crate::link;
+use crate::{link, version};
 
 /// One row of each contest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl Way {
 
     /// The constructor, and the crate with its version.
     pub fn made_by(self) -> String {
-        let of = |name: &str, call: &str| format!("{name} {} {call}", version(name));
+        let of = |name: &str, call: &str| format!("{name} {} {call}", version::of(name));
         match self {
             Way::Memcpy => "copy_from_slice".to_owned(),
             Way::MemcpyToCache => "copy_from_slice, by 16 KiB".to_owned(),
@@ -167,11 +167,4 @@ impl Way {
 /// Messages of the pass that is not timed: enough to go round whatever holds those under way.
 fn whole(bytes: usize) -> u64 {
     memory::under_way(bytes) as u64 + 1
-}
-
-/// What the lock file says, so what was built in.
-fn version(name: &str) -> &'static str {
-    let lock = include_str!("../../../Cargo.lock");
-    let after = lock.split_once(&format!("name = \"{name}\"\nversion = \"")).map(|(_, after)| after);
-    after.and_then(|after| after.split('"').next()).unwrap_or("of an unknown version")
 }

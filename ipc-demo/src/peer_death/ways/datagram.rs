@@ -8,7 +8,6 @@ use anyhow::{Context, Result};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 
 use super::{Ends, HALF_BYTES, MARK, Names, Receiver, Refusal, Sender, Undo, check};
-use crate::link::refused_without_loopback;
 
 struct Records(OwnedFd);
 
@@ -49,8 +48,8 @@ pub fn udp(_: &Names) -> Result<Ends> {
         let (sender, receiver) = (bind()?, bind()?);
         sender.connect(receiver.local_addr()?)?;
         let port = receiver.local_addr()?.port();
-        Ok((sender, receiver, port))
+        Ok::<_, std::io::Error>((sender, receiver, port))
     };
-    let (sender, receiver, port) = connected().map_err(refused_without_loopback).context("UDP on loopback")?;
+    let (sender, receiver, port) = connected().context("UDP on loopback")?;
     Ok(Ends { port: Some(port), ..Ends::private(Records(sender.into()), Records(receiver.into())) })
 }

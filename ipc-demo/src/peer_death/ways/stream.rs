@@ -13,7 +13,6 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use super::{Ends, HALF_BYTES, MARK, Names, Receiver, Refusal, Sender, Undo, check};
-use crate::link::refused_without_loopback;
 
 const FLOOD_BYTES: usize = 1 << 16; // TCP takes megabytes: in halves of a message that would be long.
 
@@ -64,7 +63,7 @@ pub fn tcp(_: &Names) -> Result<Ends> {
         ensure!(whose == sender.local_addr()?, "somebody else connected first");
         Ok((sender, receiver, listener.local_addr()?.port()))
     };
-    let (sender, receiver, port) = connected().map_err(refused_without_loopback).context("TCP on loopback")?;
+    let (sender, receiver, port) = connected().context("TCP on loopback")?;
     Ok(Ends { port: Some(port), ..Ends::private(Stream::of(sender), Stream::of(receiver)) })
 }
 
