@@ -26,7 +26,7 @@ pub const LARGE: &[Wanted] = &[
     Wanted { what: "64 KiB one way, in place", ours: IN_PLACE, theirs: MEMCPY, goal: Goal::AtLeast(0.7) },
 ];
 
-const SMALL_SLOTS: usize = 256;
+const SMALL_SLOTS: usize = 2048; // So that neither side waits when the other is held up for some microseconds.
 const LARGE_BYTES: usize = 64 << 10;
 const LARGE_SLOTS: usize = 64; // 4 MiB in all, as much as either buffer of the memcpy.
 

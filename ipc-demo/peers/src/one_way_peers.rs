@@ -26,7 +26,7 @@ pub const DEMO: Demo = Demo {
 };
 
 /// Of everything that has a capacity: so many that neither side often waits for the other.
-const SLOTS: usize = 1024;
+const SLOTS: usize = 2048;
 
 fn run(stage: &mut Stage) -> Result<()> {
     if usable_cpus().len() < 2 {

@@ -17,7 +17,7 @@ use super::message::{Check, Stamp};
 /// and two at least, so that one can be written while the other is read.
 pub fn under_way(bytes: usize) -> usize {
     const ALL_BYTES: usize = 1 << 20;
-    const MOST: usize = 1024;
+    const MOST: usize = 2048;
     (ALL_BYTES / bytes).clamp(2, MOST)
 }
 
