@@ -3,6 +3,7 @@
 #
 #   scripts/test.sh            all of it
 #   scripts/test.sh --fast     without the proofs, the snippets on their own and the tour
+#   scripts/test.sh --peers    and ipc-demo/peers, which alone takes minutes to build
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -10,8 +11,9 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/scripts/require.sh"
 
 case "$#:${1-}" in
-    0:) fast=no ;;
-    1:--fast) fast=yes ;;
+    0:) fast=no peers=no ;;
+    1:--fast) fast=yes peers=no ;;
+    1:--peers) fast=no peers=yes ;;
     *)
         sed -n 's/^#   //p' "${BASH_SOURCE[0]}" >&2
         exit 2
@@ -56,6 +58,12 @@ step "documentation" documentation
 if [[ $fast == no ]]; then
     step "snippets on their own" "$root/scripts/snippets-stand-alone.sh"
     step "quick tour" "$root/scripts/tour.sh" --effort quick --out "$target/test-tour"
+fi
+if [[ $peers == yes ]]; then
+    beside=(--manifest-path "$root/ipc-demo/peers/Cargo.toml")
+    step "peers, format" cargo fmt "${beside[@]}" --check
+    step "peers, clippy" cargo clippy "${beside[@]}" --all-targets -- -D warnings
+    step "peers, tests" cargo test "${beside[@]}"
 fi
 
 # How many tests ran.
