@@ -9,7 +9,8 @@
 //! | One sender, one receiver; messages of 0 to `message_bytes` bytes, whole and in order.    |
 //! | The peer may be slow, stopped, killed, buggy or hostile. The worst it can do is to send  |
 //! | what it likes, to end the connection (`Corrupt`, `PeerGone`), to say nothing (time-outs  |
-//! | end that), and to wake you for nothing. It never makes you read or write elsewhere.      |
+//! | end that), to wake you for nothing, and to punch holes into the memory: you get new and  |
+//! | empty pages, unless memory has run out. It never makes you read or write elsewhere.      |
 //! | - Nothing shared is used through a reference, other than to an atomic word. Each word    |
 //! |   that the peer can write is read once into a local, checked, and then used.             |
 //! | - A message is copied out before you see it. A peer that goes on writing makes a wrong   |
@@ -61,6 +62,7 @@ use std::fs::File;
 use std::num::NonZeroUsize;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{
@@ -75,6 +77,7 @@ use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 
 /// A ring in shared memory, whose two roles can each be claimed once.
 ///
@@ -114,21 +117,28 @@ impl Ring {
     /// Maps a ring that another process made and handed over.
     ///
     /// # Errors
-    /// `InvalidInput` if the descriptor is no memfd, its size is not sealed, or it holds no ring of this version and
-    /// of exactly its size; what mmap(2) says.
+    /// `InvalidInput` if the descriptor is no memfd of ordinary pages, its size is not sealed, its memory is not all
+    /// reserved, or it holds no ring of this version and of exactly its size; what mmap(2) says.
     pub fn attach(fd: OwnedFd) -> io::Result<Ring> {
         let seals = SealFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GET_SEALS)?); // EINVAL if it is no memfd.
         if !seals.contains(SEALS) {
             return Err(invalid_ring("the size of the ring's memory is not sealed"));
         }
         let file = File::from(fd);
+        if fstatfs(&file)?.filesystem_type() != TMPFS_MAGIC {
+            return Err(invalid_ring("memory of huge pages is mapped by other rules"));
+        }
+        let about = file.metadata()?;
+        if about.blocks() * BLOCK_BYTES < about.len() {
+            return Err(invalid_ring("this memory is not reserved: whoever uses it would have to find it"));
+        }
         let smallest = Geometry::checked(1, 0).ok_or_else(|| invalid_ring("unreachable: it is small"))?;
-        if file.metadata()?.len() < smallest.bytes() as u64 {
+        if about.len() < smallest.bytes() as u64 {
             return Err(invalid_ring("this memory is too small for a ring"));
         }
         let head = Memory::map(file, smallest)?; // As much as every ring has: what it says of itself is in there.
         let geometry = head.header().geometry().ok_or_else(|| invalid_ring("this is no ring of this version"))?;
-        if head.file.metadata()?.len() != geometry.bytes() as u64 {
+        if about.len() != geometry.bytes() as u64 {
             return Err(invalid_ring("this ring is not as large as it says"));
         }
         let memory = Memory::map(head.file.try_clone()?, geometry)?;
@@ -290,6 +300,9 @@ impl Sender {
                 Err(Error::Full) => {}
                 done => return done,
             }
+            if deadline.is_some_and(has_passed) {
+                return Err(Error::TimedOut); // A peer that takes back what ended each wait could hold it off for ever.
+            }
             let deadline = deadline.get_or_insert_with(|| deadline_of(timeout));
             let known = self.released;
             let released = &self.side.memory.header().released.0;
@@ -387,6 +400,9 @@ impl Receiver {
             match attempt(self) {
                 Err(Error::Empty) => {}
                 done => return done,
+            }
+            if deadline.is_some_and(has_passed) {
+                return Err(Error::TimedOut); // A peer that takes back what ended each wait could hold it off for ever.
             }
             let deadline = deadline.get_or_insert_with(|| deadline_of(timeout));
             let before = self.at.sequence_before(self.side.memory.geometry.slots);
@@ -564,7 +580,7 @@ impl ReceiverInPlace {
     }
 }
 
-/// The bytes of a message that was received. Dropping it gives their slot back.
+/// The bytes of a message that was received. Dropping it gives their slot back; forgotten, it is received again.
 #[derive(Debug)]
 pub struct Received<'a> {
     receiver: &'a mut Receiver,
@@ -733,7 +749,8 @@ struct Memory {
     file: File,
 }
 
-// SAFETY: the mapping belongs to the whole process, and is used by atomic accesses alone.
+// SAFETY: the mapping belongs to the whole process, and is used by atomic accesses, but for the bytes of a slot that the
+// in-place ends lend, to one side at a time.
 unsafe impl Send for Memory {}
 // SAFETY: as above.
 unsafe impl Sync for Memory {}
@@ -998,11 +1015,17 @@ impl Patience {
 
 const LOOK_EVERY: Duration = Duration::from_millis(100); // Ten looks a second cost nothing that can be measured.
 
+const BLOCK_BYTES: u64 = 512; // What stat(2) counts in, whatever the pages.
+
 const SEALS: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW).union(SealFlag::F_SEAL_SEAL);
 
 /// When that time is over; `None` is never, as is what no clock can reach.
 fn deadline_of(timeout: Option<Duration>) -> Option<Instant> {
     timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+}
+
+fn has_passed(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
 /// An exclusive lock on the byte that stands for a role.
@@ -1228,6 +1251,16 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_takes_back_what_ended_the_wait_cannot_hold_off_the_time_out() {
+        let (mut sender, mut receiver) = ends(1, 1);
+        let timeout = Some(Duration::from_millis(1));
+        receiver.side.memory.slot(0).sequence().store(7, Relaxed); // There at each wait, and gone when it looks.
+        assert_eq!(receiver.until_message(timeout, |_| Err(Error::Empty)), Err(Error::TimedOut));
+        sender.side.memory.header().released.0.store(7, Relaxed);
+        assert_eq!(sender.until_room(timeout, |_| Err(Error::Full)), Err(Error::TimedOut));
+    }
+
+    #[test]
     fn no_slots_and_too_many_are_refused() {
         for (slots, message_bytes) in [(0, 1), (usize::MAX, 1), (1, usize::MAX), (1 << 31, 1 << 40)] {
             assert_eq!(Ring::new(slots, message_bytes).unwrap_err().kind(), io::ErrorKind::InvalidInput);
@@ -1263,6 +1296,36 @@ mod tests {
             fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS.difference(missing))).unwrap();
             assert_eq!(Ring::attach(file.into()).unwrap_err().kind(), io::ErrorKind::InvalidInput);
         }
+    }
+
+    #[test]
+    fn memory_that_is_not_all_there_is_refused() {
+        let ring = Ring::new(100, 4096).unwrap();
+        let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        fallocate(ring.fd(), hole, 1 << 16, 1 << 16).unwrap(); // Behind the header, which stays valid.
+        let refused = Ring::attach(ring.fd().try_clone_to_owned().unwrap()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn memory_of_huge_pages_is_refused() {
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_HUGETLB;
+        let Ok(file) = memfd_create(c"huge", flags) else { return }; // This kernel has none.
+        fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS)).unwrap();
+        assert_eq!(Ring::attach(file).unwrap_err().to_string(), "memory of huge pages is mapped by other rules");
+    }
+
+    #[test]
+    fn a_message_that_is_forgotten_is_received_again() {
+        let (mut sender, mut receiver) = ends_in_place(1, 1);
+        sender.reserve(1).unwrap().commit();
+        std::mem::forget(receiver.receive().unwrap());
+        assert_eq!(sender.try_reserve(1).err(), Some(Error::Full));
+        assert_eq!(receiver.receive().unwrap().len(), 1);
+        std::mem::forget(sender.try_reserve(1).unwrap());
+        assert_eq!(receiver.try_receive().err(), Some(Error::Empty));
+        sender.try_reserve(1).unwrap().commit();
+        assert_eq!(receiver.receive().unwrap().len(), 1);
     }
 
     #[test]

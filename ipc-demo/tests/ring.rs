@@ -304,6 +304,7 @@ const AT_MOST: Duration = Duration::from_millis(20);
 #[test]
 fn plays_a_part() {
     let Ok(part) = env::var(PART) else { return };
+    set_pdeathsig(Signal::SIGKILL).unwrap(); // Nothing else would end it if the test fails before it kills.
     let ring = Ring::attach(stdin().as_fd().try_clone_to_owned().unwrap()).unwrap();
     let bytes = ring.message_bytes();
     match part.as_str() {
@@ -328,7 +329,6 @@ fn plays_a_part() {
 
 /// With the role claimed as an honest peer would, so that its death can be noticed.
 fn attack_for_ever(part: Part, ring: &Ring) {
-    set_pdeathsig(Signal::SIGKILL).unwrap(); // Nothing else would end it if the test fails before it kills.
     let region = SharedRegion::from_fd(ring.fd().try_clone_to_owned().unwrap()).unwrap();
     let _role: Box<dyn Send> = match part {
         Part::Sender => Box::new(ring.sender().unwrap()),
