@@ -72,6 +72,11 @@ impl Figures {
         self.lines.push(Line { what: what.to_owned(), theirs: theirs.to_owned(), goal, found: Some(found) });
     }
 
+    /// Adds a line of what cannot be measured here.
+    pub fn skip(&mut self, what: &str, theirs: &str, goal: Goal) {
+        self.lines.push(Line { what: what.to_owned(), theirs: theirs.to_owned(), goal, found: None });
+    }
+
     pub fn all_reached(&self) -> bool {
         self.lines.iter().all(|line| line.found.as_ref().is_none_or(|found| line.goal.is_reached(&found.ratio)))
     }
