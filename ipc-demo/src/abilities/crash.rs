@@ -34,12 +34,16 @@ pub struct Deaths(Vec<Begun>);
 enum Begun {
     Scenes([Scene; 2]),
     Threads(&'static Mechanism),
+    Refused(String),
 }
 
 impl Deaths {
     pub fn begin(names: &Names) -> Result<Deaths> {
         let begin = |mechanism: &'static Mechanism| match mechanism.between {
-            Between::Processes => Ok(Begun::Scenes(scene::both(mechanism.name, names)?)),
+            Between::Processes => match scene::both(mechanism.name, names) {
+                Ok(scenes) => Ok(Begun::Scenes(scenes)),
+                Err(error) => refused(&error).map(Begun::Refused).ok_or(error),
+            },
             Between::Threads => Ok(Begun::Threads(mechanism)),
         };
         MECHANISMS.iter().map(begin).collect::<Result<_>>().map(Deaths)
@@ -50,6 +54,7 @@ impl Deaths {
         let see = |begun| match begun {
             Begun::Scenes([writer, reader]) => of_processes(writer, reader),
             Begun::Threads(mechanism) => of_a_thread(mechanism, names),
+            Begun::Refused(why) => Ok(Afterwards::Skipped(why)),
         };
         let seen = self
             .0

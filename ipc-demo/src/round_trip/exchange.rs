@@ -20,6 +20,12 @@ pub trait End: Send + 'static {
     fn send(&mut self, message: Message) -> Result<()>;
     fn receive(&mut self) -> Result<Message>;
 
+    /// Takes what only the party that uses this end may take. Two threads do so before the second one starts: what is
+    /// refused then leaves nobody waiting.
+    fn open(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// For those that must name the other side's process.
     fn meet(&mut self, _process: Pid) {}
 
@@ -90,7 +96,10 @@ enum Peer {
 }
 
 impl<'a, E: End> Asker<'a, E> {
-    pub fn beside_thread(seats: Seats, bench: &'a Bench, (end, theirs): (E, E)) -> Result<Asker<'a, E>> {
+    pub fn beside_thread(seats: Seats, bench: &'a Bench, ends: (E, E)) -> Result<Asker<'a, E>> {
+        let (mut end, mut theirs) = ends;
+        end.open()?;
+        theirs.open()?;
         let peer = Builder::new().spawn(move || echo(theirs, seats)).context("starting a thread")?;
         Ok(Asker::new(end, Peer::Thread(peer), seats, bench))
     }

@@ -9,7 +9,7 @@ use super::desk::{ASKER, PEER};
 use super::exchange::End;
 use super::message::{BYTES, Message};
 
-/// One end. It claims its roles at its first message, which is in the process that uses them, as the ring wants it.
+/// One end. It claims its roles at its first use, which is in the process that uses them, as the ring wants it.
 pub struct RingEnd {
     to_side: Arc<[Ring; 2]>,
     side: usize,
@@ -36,6 +36,10 @@ impl RingEnd {
 }
 
 impl End for RingEnd {
+    fn open(&mut self) -> Result<()> {
+        self.roles().map(drop)
+    }
+
     fn send(&mut self, message: Message) -> Result<()> {
         Ok(self.roles()?.0.send(&message.to_bytes())?)
     }

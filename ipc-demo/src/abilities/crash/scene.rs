@@ -31,20 +31,32 @@ pub struct Seen {
 /// The writer's death, and the reader's.
 pub fn both(name: &str, names: &Names) -> Result<[Scene; 2]> {
     let way = WAYS.iter().find(|way| way.name == name).context("no such way to die")?;
-    Ok([begin(way, Dies::Writer, "writer", names)?, begin(way, Dies::Reader, "reader", names)?])
+    let writer = begin(way, Dies::Writer, "writer", names)?;
+    match begin(way, Dies::Reader, "reader", names) {
+        Ok(reader) => Ok([writer, reader]),
+        Err(error) => {
+            let _ = writer.see()?; // Ended in the middle, it would leave behind what it has made.
+            Err(error)
+        }
+    }
 }
 
 fn begin(way: &'static Way, dies: Dies, who: &str, names: &Names) -> Result<Scene> {
     // Names of its own: what one scene leaves is not another's.
     let scene = format!("{}-{who}", way.name.replace(' ', "-"));
     let names = Names { directory: names.directory.join(&scene), system: format!("{}-{scene}", names.system) };
-    fs::create_dir(&names.directory).context("a directory for what has a name")?;
     let directory = names.directory.clone();
     let (report, teller) = pipe().context("a pipe")?;
+    fs::create_dir(&directory).context("a directory for what has a name")?;
     let work = move || u8::from((&teller).write_all(told(way, dies, &names).as_bytes()).is_err());
     // SAFETY: nothing here is in shared memory.
-    let child = unsafe { fork(work) }.context("starting a process")?;
-    Ok(Scene { child, report, directory })
+    match unsafe { fork(work) }.context("starting a process") {
+        Ok(child) => Ok(Scene { child, report, directory }),
+        Err(error) => {
+            fs::remove_dir(directory)?;
+            Err(error)
+        }
+    }
 }
 
 fn told(way: &Way, dies: Dies, names: &Names) -> String {
