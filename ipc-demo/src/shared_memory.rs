@@ -26,6 +26,8 @@ use exchange::{Tally, Traffic};
 use overhead::Pairing;
 use toll::Toll;
 
+use crate::version;
+
 pub const DEMO: Demo = Demo {
     name: "shared-memory",
     question: "Once memory is shared, is the border between two processes free?",
@@ -48,10 +50,13 @@ fn run(stage: &mut Stage) -> Result<()> {
     let tally = Tally::default();
     sharing::tell(stage)?;
     let toll = toll::tell(stage, &tally)?;
-    stage.say(
-        "Now the race: the same ring between two threads and between two processes, beside two channels between threads. On \
-         one CPU the sides take turns, and each switch between processes changes the address space too.",
-    );
+    stage.say(format!(
+        "Now the race: the same ring between two threads and between two processes, beside two channels between threads: \
+         bounded({slots}) of crossbeam-channel {} and sync_channel({slots}) of std. On one CPU the sides take turns, and \
+         each switch between processes changes the address space too.",
+        version::of("crossbeam-channel"),
+        slots = ways::SLOTS,
+    ));
     let (borders, channels) = race(stage, &tally)?;
     exchange::tell(stage, &tally);
     danger::tell(stage)?;
@@ -90,5 +95,5 @@ fn answer(borders: &[Pairing], toll: &Toll) -> String {
         format!("; {} messages that nobody waits for take {ring} system calls, through a pipe {pipe}", told::MESSAGES)
     });
     let border = overhead::border_told(borders);
-    format!("{border}{faults}{calls}; what they come to share as well are lost updates and half-written records.")
+    format!("{border}{faults}{calls}; but lost updates and half-written records are shared too.")
 }

@@ -31,7 +31,7 @@ pub const PLACEMENTS: [Placement; 2] = [OtherCpu, SameCpu];
 
 pub fn contest(traffic: Traffic, tally: &Tally) -> Contest<'_> {
     let title = format!("64 bytes {}", traffic.name());
-    let mut contest = Contest::new(title, "whose the two sides are, and where they run", Timing::Batches);
+    let mut contest = Contest::new(title, "who the two sides are, and where they run", Timing::Batches);
     for placement in PLACEMENTS {
         contest.add(threads(ways::RING_THREADS, placement, traffic, tally, ways::rings));
         contest.add(processes(ways::RING_PROCESSES, placement, traffic, tally, ways::rings));

@@ -9,9 +9,9 @@ use super::{file, pointers, seen};
 
 pub fn tell(stage: &mut Stage) -> Result<()> {
     stage.say(
-        "A word is changed in turn: by who made it, by another side, and by its maker again; after each change the \
-         other of the two looks. That is a forked child, and in the last row a thread. A socket says whose turn it is; \
-         it does not carry the word.",
+        "A word is changed in turn: by its maker, by another party (a forked child, in the last row a thread) and by \
+         its maker again; after each change the other of the two looks. A socket says whose turn it is; it does not \
+         carry the word.",
     );
     let path = stage.directory().join("mapped");
     let rows = seen::observe(&path)?;

@@ -9,8 +9,8 @@ use super::message::{BYTES, Message};
 
 pub const RING_THREADS: &str = "ring, threads";
 pub const RING_PROCESSES: &str = "ring, processes";
-pub const CROSSBEAM: &str = "crossbeam bounded(1024)";
-pub const STD: &str = "std sync_channel(1024)";
+pub const CROSSBEAM: &str = "crossbeam(1024)";
+pub const STD: &str = "std sync(1024)";
 
 pub const SLOTS: usize = 1024; // Of each way alike, as the names say: room for a writer that is ahead, and still small for a cache.
 
