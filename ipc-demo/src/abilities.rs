@@ -13,7 +13,7 @@ use shared::{Cell, Column, Mood, Table, refused};
 
 pub use crash::Afterwards;
 use crash::Deaths;
-use lines::{Between, MECHANISMS, Mechanism};
+use lines::{Between, MECHANISMS, Mechanism, openings};
 
 use crate::peer_death::ways::Names;
 
@@ -53,6 +53,7 @@ impl Seen {
 /// where `system_name` must be nobody else's; all names are gone afterwards. It forks: this process must have one
 /// thread.
 pub fn observe(directory: &Path, system_name: &str) -> Result<Vec<Abilities>> {
+    openings::introduce_ipc_channel()?;
     let names = Names { directory: directory.to_owned(), system: system_name.to_owned() };
     let before = SigSet::thread_get_mask()?; // Signals to be waited for are blocked, and stay so until the end.
     let deaths = Deaths::begin(&names)?;
@@ -81,13 +82,16 @@ fn or_skipped(seen: Result<Seen>) -> Result<Seen> {
 
 pub fn table(all: &[Abilities]) -> Table {
     Table {
-        title: "What each can do beyond one message from one to one".to_owned(),
+        title: "Beyond one message from one to one: may two send at once, can one wait for two, does 1 MiB go in one \
+                send; who is told of the other's death, and is what was unread lost then?"
+            .to_owned(),
         columns: vec![
             Column::label("by"),
-            Column::value("two send at once", ""),
+            Column::value("two send", ""),
             Column::value("wait for two", ""),
-            Column::value("1 MiB in one send", ""),
-            Column::value("one is killed", ""),
+            Column::value("1 MiB", ""),
+            Column::value("told of death", ""),
+            Column::value("lost", ""),
         ],
         rows: all.iter().map(cells).collect(),
     }
@@ -101,5 +105,6 @@ fn cells(abilities: &Abilities) -> Vec<Cell> {
         Seen::Skipped(why) => Cell::Skipped { skipped: why.clone() },
     };
     let Abilities { name, producers, select, large, crash, .. } = abilities;
-    vec![Cell::Text((*name).to_owned()), cell(producers), cell(select), cell(large), crash.cell()]
+    let [told, lost] = crash.cells();
+    vec![Cell::Text((*name).to_owned()), cell(producers), cell(select), cell(large), told, lost]
 }

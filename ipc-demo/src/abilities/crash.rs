@@ -93,17 +93,16 @@ fn of_a_thread(mechanism: &Mechanism, names: &Names) -> Result<Afterwards> {
 }
 
 impl Afterwards {
-    /// In words, for a table.
-    pub fn cell(&self) -> Cell {
-        let (says, mood) = match self {
-            Afterwards::DiesToo => ("both die".to_owned(), Mood::Bad),
-            Afterwards::Skipped(why) => return Cell::Skipped { skipped: why.clone() },
+    /// In words, for a table: who is told of the other's death, and whether what was unread is lost.
+    pub fn cells(&self) -> [Cell; 2] {
+        let word = |says: &str, mood| Cell::Word { says: says.to_owned(), mood };
+        match self {
+            Afterwards::DiesToo => [word("both die", Mood::Bad), word("yes", Mood::Bad)],
+            Afterwards::Skipped(why) => [Cell::Skipped { skipped: why.clone() }, Cell::Nothing],
             Afterwards::LivesOn { told, lost, .. } => {
-                let knows = ["none told", "one told", "both told"][*told];
-                let lost = if *lost == 0 { "" } else { ", unread lost" };
-                (format!("{knows}{lost}"), if *told == 2 { Mood::Good } else { Mood::Bad })
+                let told = word(["none", "one", "both"][*told], if *told == 2 { Mood::Good } else { Mood::Bad });
+                [told, if *lost == 0 { word("no", Mood::Good) } else { word("yes", Mood::Bad) }]
             }
-        };
-        Cell::Word { says, mood }
+        }
     }
 }

@@ -60,7 +60,7 @@ fn two_in_one_mailbox() -> Result<Seen> {
 pub fn large(mechanism: &Mechanism, names: &Names) -> Result<Seen> {
     let line = (mechanism.open)(names)?;
     if line.carries != Carries::Bytes {
-        return Ok(Seen::No("carries no bytes".to_owned())); // There is nowhere to put them: its send takes none.
+        return Ok(Seen::No("no bytes".to_owned())); // There is nowhere to put them: its send takes none.
     }
     let payload: Vec<u8> = (0..LARGE_BYTES).map(|index| (index % 251) as u8).collect();
     let whole = |send: &mut Sending, _| match send(&payload) {

@@ -36,7 +36,7 @@ fn means(by: &str, told_the_second: bool) -> Seen {
 
 fn by_poll(quiet: Line, mut ready: Line) -> Result<Seen> {
     let Some((first, second)) = quiet.descriptor.zip(ready.descriptor) else {
-        return Ok(Seen::No("no descriptor to poll".to_owned()));
+        return Ok(Seen::No("no descriptor".to_owned()));
     };
     let (first, second) = (first()?, second()?);
     let look = |patience: PollTimeout| -> Result<[bool; 2]> {
@@ -45,7 +45,7 @@ fn by_poll(quiet: Line, mut ready: Line) -> Result<Seen> {
         Ok(both.map(|end| end.any() == Some(true)))
     };
     if look(PollTimeout::ZERO)? != [false; 2] {
-        return Ok(Seen::No("poll: always ready".to_owned())); // Though nothing was sent.
+        return Ok(Seen::No("always ready".to_owned())); // Though nothing was sent.
     }
     let mut send = (ready.sender)().map_err(|Refusal(name)| anyhow!("{name}"))?;
     send(&[7; BYTES]).map_err(|Refusal(name)| anyhow!("{name}"))?;
@@ -81,7 +81,7 @@ fn by_signal_set() -> Result<Seen> {
     queued_signal::block(&[SIGUSR1, SIGUSR2])?;
     kill(getpid(), Signal::SIGUSR2)?;
     let taken = queued_signal::take(&[SIGUSR1, SIGUSR2], std::time::Duration::from_secs(1))?;
-    Ok(means("sigwait, a set", taken.is_some_and(|taken| taken.signal == SIGUSR2)))
+    Ok(means("sigwait", taken.is_some_and(|taken| taken.signal == SIGUSR2)))
 }
 
 /// A word to wait for, see futex(2); neither nix nor libc has it.

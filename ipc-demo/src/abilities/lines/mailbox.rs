@@ -41,7 +41,7 @@ impl Mapped {
     /// Copies a message in once the last one was read, and gives its number. Nobody is told before `publish`.
     pub fn put(&self, message: &[u8]) -> Result<u32, Refusal> {
         let mailbox = self.mailbox();
-        let places = mailbox.bytes.get(..message.len()).ok_or_else(|| Refusal("does not fit".to_owned()))?;
+        let places = mailbox.bytes.get(..message.len()).ok_or_else(|| Refusal("no room".to_owned()))?;
         let number = mailbox.written.load(Relaxed);
         loop {
             let read = mailbox.read.load(Acquire); // What was read there has been read.

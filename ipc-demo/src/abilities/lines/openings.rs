@@ -151,6 +151,13 @@ fn named(error: impl std::fmt::Debug) -> Refusal {
     Refusal(format!("{error:?}"))
 }
 
+/// Its first message makes it ask, once, how much one send takes; it panics if it gets no socket for that. So let it ask
+/// before others have taken the descriptors.
+pub fn introduce_ipc_channel() -> Result<()> {
+    let (to, _from) = channel::<u8>().context("an ipc-channel")?;
+    Ok(to.send(0)?)
+}
+
 pub fn ipc_channel(_: &Names) -> Result<Line> {
     let (to, from) = channel::<Vec<u8>>().context("an ipc-channel")?;
     let sender = move || {
