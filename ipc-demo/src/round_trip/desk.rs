@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 use super::exchange::End;
 use super::futex;
 use super::message::{Message, WORDS};
+use super::ring;
 
 /// How the reader of a place learns that a message lies there.
 pub trait Notice: Send + 'static {
@@ -59,14 +60,14 @@ pub fn pair<N: Notice>(mut notice: impl FnMut(&Desk, usize) -> Result<N>) -> Res
 impl<N: Notice> End for Beside<N> {
     fn send(&mut self, message: Message) -> Result<()> {
         self.sent = self.sent.wrapping_add(1);
-        let place = self.desk.place(1 - self.side);
+        let place = self.desk.place(1 - self.side, self.sent);
         place.put(message, self.sent);
         self.notice.give(place, self.sent)
     }
 
     fn receive(&mut self) -> Result<Message> {
         self.received = self.received.wrapping_add(1);
-        let place = self.desk.place(self.side);
+        let place = self.desk.place(self.side, self.received);
         self.notice.wait(place, self.received)?;
         place.take(self.received)
     }
@@ -80,7 +81,8 @@ impl<N: Notice> End for Beside<N> {
     }
 }
 
-/// The memory: a place for each side to read from.
+/// The memory: places for each side to read from, one after the other. How far a cache line is from a CPU depends on its
+/// address, by luck: two rows with one place each would differ for that alone.
 #[derive(Clone)]
 pub struct Desk {
     region: Arc<SharedRegion>,
@@ -98,23 +100,33 @@ pub struct Place {
     pub semaphore: UnsafeCell<MaybeUninit<sem_t>>,
 }
 
+/// Of one side.
+pub type Places = [Place; PLACES];
+
+const PLACES: usize = ring::SLOTS; // Of each side: as many as the rings have, which stand beside these rows.
+
 const CLOSED: u32 = 0; // As the region's memory comes: a peer sleeps until its first turn.
 const OPEN: u32 = 1;
 
 impl Desk {
     pub fn new() -> Result<Desk> {
-        let region = SharedRegion::new(size_of::<[Place; 2]>()).context("a region of shared memory")?;
+        let region = SharedRegion::new(size_of::<[Places; 2]>()).context("a region of shared memory")?;
         let desk = Desk { region: Arc::new(region) };
-        desk.place(ASKER).gate.store(OPEN, Relaxed); // It only ever waits within its own turn.
+        desk.places(ASKER).iter().for_each(|place| place.gate.store(OPEN, Relaxed)); // It waits in its own turn only.
         Ok(desk)
     }
 
+    /// Where that side reads the message of that number.
+    pub fn place(&self, side: usize, number: u32) -> &Place {
+        &self.places(side)[number as usize % PLACES]
+    }
+
     /// Where that side reads.
-    pub fn place(&self, side: usize) -> &Place {
-        // SAFETY: the region holds two places, is zeroed, aligned to a page and as long-lived as `self`; places are made
-        // of atomics and of a semaphore that is only ever handed to the kernel's library by pointer.
-        let places = unsafe { &*self.region.as_ptr().cast::<[Place; 2]>() };
-        &places[side]
+    pub fn places(&self, side: usize) -> &Places {
+        // SAFETY: the region holds the places of two sides, is zeroed, aligned to a page and as long-lived as `self`;
+        // places are made of atomics and of a semaphore that is only ever handed to the kernel's library by pointer.
+        let both = unsafe { &*self.region.as_ptr().cast::<[Places; 2]>() };
+        &both[side]
     }
 }
 
@@ -153,12 +165,13 @@ pub struct Gate {
 
 impl Gate {
     pub fn open(&self) {
-        let gate = &self.desk.place(PEER).gate;
-        gate.store(OPEN, Relaxed); // Publishes nothing: the messages have a number of their own.
-        futex::wake_one(gate);
+        for place in self.desk.places(PEER) {
+            place.gate.store(OPEN, Relaxed); // Publishes nothing: the messages have a number of their own.
+            futex::wake_one(&place.gate); // The peer sleeps where its next message will lie.
+        }
     }
 
     pub fn close(&self) {
-        self.desk.place(PEER).gate.store(CLOSED, Relaxed);
+        self.desk.places(PEER).iter().for_each(|place| place.gate.store(CLOSED, Relaxed));
     }
 }

@@ -45,14 +45,14 @@ impl RemoteEnd {
 
     fn tell(&mut self) {
         self.sent = self.sent.wrapping_add(1);
-        let number = &self.desk.place(1 - self.side).number;
+        let number = &self.desk.place(1 - self.side, self.sent).number;
         number.store(self.sent, Release); // Publishes the words to whoever reads this number.
         futex::wake_one(number);
     }
 
     fn wait(&mut self) -> Result<()> {
         self.received = self.received.wrapping_add(1);
-        futex::wait_for(&self.desk.place(self.side).number, self.received)
+        futex::wait_for(&self.desk.place(self.side, self.received).number, self.received)
     }
 
     fn put(&self, bytes: [u8; BYTES]) -> Result<()> {

@@ -32,11 +32,10 @@ pub fn pair() -> Result<(Beside<Semaphores>, Beside<Semaphores>)> {
 impl Both {
     fn new(desk: &Desk) -> Result<Both> {
         const BETWEEN_PROCESSES: libc::c_int = 1;
-        for side in [ASKER, PEER] {
+        for place in all(desk) {
             // nix has no unnamed semaphores.
             // SAFETY: there is room for a semaphore, and nobody else has this memory yet.
-            Errno::result(unsafe { libc::sem_init(semaphore(desk.place(side)), BETWEEN_PROCESSES, 0) })
-                .context("a semaphore")?;
+            Errno::result(unsafe { libc::sem_init(semaphore(place), BETWEEN_PROCESSES, 0) }).context("a semaphore")?;
         }
         Ok(Both { desk: desk.clone(), made_by: getpid() })
     }
@@ -46,9 +45,9 @@ impl Drop for Both {
     fn drop(&mut self) {
         // A forked peer has a copy of this; its end must not destroy what the asker still uses.
         if getpid() == self.made_by {
-            for side in [ASKER, PEER] {
+            for place in all(&self.desk) {
                 // SAFETY: it was made by `new`, and the last of this process's ends is gone; a peer process has ended.
-                unsafe { libc::sem_destroy(semaphore(self.desk.place(side))) };
+                unsafe { libc::sem_destroy(semaphore(place)) };
             }
         }
     }
@@ -71,6 +70,10 @@ impl Notice for Semaphores {
         Errno::result(unsafe { libc::sem_post(semaphore(place)) }).context("posting a semaphore")?;
         Ok(())
     }
+}
+
+fn all(desk: &Desk) -> impl Iterator<Item = &Place> {
+    [ASKER, PEER].into_iter().flat_map(|side| desk.places(side))
 }
 
 fn semaphore(place: &Place) -> *mut sem_t {
