@@ -44,10 +44,10 @@ pub const DEMO: Demo = Demo {
     claims: &[Claim::ProcessesNeedIpc, Claim::IpcAddsOverhead],
     rule: "Processes need these means: refuted if a child's change of an ordinary variable reaches its parent, or if \
            none of the means named does; qualified if a byte also gets across by one that is not named; else it \
-           holds. It adds overhead: on one CPU and on two, the pipe between processes is set against the pipe between \
-           threads, and both the ring between processes and the fastest way between processes against the fastest \
-           channel between threads; holds if the processes are clearly slower in all of these, qualified if only in \
-           some, refuted if in none and clearly faster in one, else undecided.",
+           holds. It adds overhead: on two CPUs and on one, each way between processes is set against the same way \
+           between threads, and the ring between processes against the fastest channel between threads; holds if the \
+           processes are clearly slower in all of these, qualified if only in some, refuted if in none and clearly \
+           faster in one, else undecided.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "ipc-demo/snippets/pipe_pair.rs", text: include_str!("../snippets/pipe_pair.rs") },
@@ -71,7 +71,12 @@ fn run(stage: &mut Stage) -> Result<()> {
     ways::tell(stage, &ways);
 
     let abilities = abilities::observe(stage.directory(), &stage.name("ability"))?; // It forks, so before any thread.
-    stage.say("Then: 64 bytes go to a peer and come back, different each time, checked by both sides.");
+    stage.say(
+        "Then: 64 bytes go to a peer and come back, different each time, checked by both sides, by each of these:",
+    );
+    stage.table(rows::legend());
+    stage.say("CPU is what both sides compute for one round trip; all but one in a hundred took no longer than p99; ratio is to \
+         the fastest row.");
     signal::block_first()?;
     let bench = Bench::new(stage);
     let mut measured: Vec<Placed> = Vec::new();
@@ -83,22 +88,20 @@ fn run(stage: &mut Stage) -> Result<()> {
     }
     stage.table(pairs::table(&measured));
     stage.say(pairs::in_words(&measured));
-    let pairings = overhead::pairings(&measured);
-    for pairing in pairings.iter().chain(&pairs::telling(&measured)) {
+    for pairing in &pairs::telling(&measured) {
         stage.trend(&pairing.says, &pairing.ratio);
     }
     if let Some(break_even) = answer::break_even(&measured) {
         stage.say(break_even);
     }
-    stage.say("The fastest is not the best for all. What each way can do beyond this, found by trying:");
+    stage.say("The fastest is not the best for all: what else each way can do was tried out.");
     stage.table(abilities::table(&abilities));
     aside(stage, &bench)?;
     tally::tell(stage, &bench.rows.borrow());
-    stage.table(rows::legend());
 
     let (verdict, because) = ways::verdict(&ways);
     stage.verdict(Claim::ProcessesNeedIpc, verdict, because)?;
-    let (verdict, because) = overhead::verdict(&pairings);
+    let (verdict, because) = overhead::verdict(&overhead::pairings(&measured));
     match answer::price_of_the_border(&measured) {
         Some(price) => {
             stage.verdict_by(Claim::IpcAddsOverhead, verdict, because, price, "times a pipe between threads")?
@@ -107,13 +110,18 @@ fn run(stage: &mut Stage) -> Result<()> {
     }
     match answer::answer(&measured) {
         Some(answer) => stage.answer(answer),
-        None => stage.skip("this machine refused the pipe between processes, beside which all else is set"),
+        None => stage.skip("this machine refused the pipe, the ring or the channels, of which the answer is made"),
     }
     Ok(())
 }
 
 /// What would spoil the comparison above, or has no place in it.
 fn aside(stage: &mut Stage, bench: &Bench) -> Result<()> {
+    stage.say(
+        "Four questions are left, each with a table of its own: where does the kernel put the two if nobody pins them, \
+         what do the calls cost without the waiting, what does spinning do on one CPU, and what does a whole process \
+         for each answer cost?",
+    );
     stage.compare(contests::all(Free, bench))?;
     let beside_nobody = stage.compare(contests::beside_nobody(bench))?;
     if let Some(share) = answer::share_of_the_calls(&beside_nobody) {

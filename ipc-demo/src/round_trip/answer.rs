@@ -49,25 +49,24 @@ pub fn break_even(measured: &[Placed]) -> Option<String> {
     ))
 }
 
+/// None where the pipe, the ring or every channel was refused.
 pub fn answer(measured: &[Placed]) -> Option<String> {
     let part = |(placement, measured): &Placed| {
         let time = |label: &str| Some(with_unit("ns", median_ns(measured, label, *placement)?));
         let channel = fastest_channel(measured, *placement)?;
-        let way = fastest_between(Processes, measured, *placement)?;
         Some(format!(
-            "{} {} by a pipe between processes and {} between threads, {} by the fastest way between processes ({}) and \
-             {} by the fastest channel between threads ({})",
+            "{} {} by a pipe (between threads {}) and {} by a ring in shared memory (the fastest channel between \
+             threads, {}, takes {})",
             place(*placement),
             time(&label(PIPE, Processes))?,
             time(&label(PIPE, Threads))?,
-            time(&way)?,
-            name_in(&way),
-            time(&channel)?,
+            time(&label(RING, Processes))?,
             name_in(&channel),
+            time(&channel)?,
         ))
     };
     let parts: Vec<String> = measured.iter().filter_map(part).collect();
-    (!parts.is_empty()).then(|| format!("64 bytes there and back take {}.", parts.join("; ")))
+    (!parts.is_empty()).then(|| format!("Between processes 64 bytes there and back take {}.", parts.join("; ")))
 }
 
 fn median_ns(measured: &Measured, label: &str, placement: Placement) -> Option<f64> {

@@ -1,6 +1,5 @@
 //! How is one way measured? Somebody asks, a peer in a thread or a process answers, and both check every message.
 
-use std::fs;
 use std::thread::{Builder, JoinHandle};
 
 use anyhow::{Context, Result, ensure};
@@ -116,9 +115,7 @@ impl<'a, E: End> Asker<'a, E> {
         let pid = child.pid();
         let mut end = ours.take().context("the parent keeps its own end")?;
         end.meet(pid);
-        let mut asker = Asker::new(end, Peer::Process(child), seats, bench);
-        asker.exchanged.threads_at_fork = Some(fs::read_dir("/proc/self/task").context("counting threads")?.count());
-        Ok((asker, pid))
+        Ok((Asker::new(end, Peer::Process(child), seats, bench), pid))
     }
 
     fn new(end: E, peer: Peer, seats: Seats, bench: &'a Bench) -> Asker<'a, E> {
@@ -130,7 +127,6 @@ impl<'a, E: End> Asker<'a, E> {
             own_cpu: None,
             peer_cpu: None,
             peer_ended_well: false,
-            threads_at_fork: None,
         };
         let (row, gate) = (bench.floor.number(), end.gate());
         Asker { end, peer: Some(peer), bench, row, gate, exchanged }

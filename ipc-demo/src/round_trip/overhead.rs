@@ -7,26 +7,24 @@ use shared::number::three_digits;
 
 use super::pairs::{Pairing, Placed};
 use super::rows::Between::{self, Processes, Threads};
-use super::rows::{CHANNELS, MECHANISMS, PIPE, RING, label};
+use super::rows::{CHANNELS, MECHANISMS, Mechanism, RING, label};
 
-/// At each placement: the same pipe between processes and between threads; then the ring, and the fastest way, between
-/// processes against the fastest channel between threads.
+/// At each placement: every way between processes against the same way between threads; and the ring between processes
+/// against the fastest channel between threads.
 pub fn pairings(measured: &[Placed]) -> Vec<Pairing> {
-    let mut pairings: Vec<Pairing> = Vec::new();
-    for (placement, measured) in measured {
-        let channel = fastest_channel(measured, *placement);
-        let rivals = [
-            (Some(label(PIPE, Processes)), Some(label(PIPE, Threads))),
-            (Some(label(RING, Processes)), channel.clone()),
-            (fastest_between(Processes, measured, *placement), channel),
-        ];
-        for (process, thread) in rivals.into_iter().filter_map(|(process, thread)| process.zip(thread)) {
-            let pairing = Pairing::of(measured, *placement, &process, &thread);
-            // The ring may be the fastest: once is enough.
-            pairings.extend(pairing.filter(|new| pairings.iter().all(|known| known.says != new.says)));
-        }
-    }
-    pairings
+    let of = |(placement, measured): &Placed| {
+        let like =
+            |way: &Mechanism| Pairing::of(measured, *placement, &label(way.name, Processes), &label(way.name, Threads));
+        let mut pairings: Vec<Pairing> = MECHANISMS.iter().filter_map(like).collect();
+        pairings.extend(beside_a_channel(measured, *placement));
+        pairings
+    };
+    measured.iter().flat_map(of).collect()
+}
+
+/// The ring between processes against the fastest channel between threads.
+pub fn beside_a_channel(measured: &Measured, placement: Placement) -> Option<Pairing> {
+    Pairing::of(measured, placement, &label(RING, Processes), &fastest_channel(measured, placement)?)
 }
 
 pub fn fastest_channel(measured: &Measured, placement: Placement) -> Option<String> {
@@ -46,27 +44,30 @@ fn fastest(measured: &Measured, placement: Placement, labels: impl Iterator<Item
 
 /// Does it add overhead? By how many of the pairings show the processes clearly slower.
 pub fn verdict(pairings: &[Pairing]) -> (Verdict, String) {
-    let (clear, open): (Vec<&Pairing>, Vec<&Pairing>) = pairings.iter().partition(|pairing| pairing.ratio.clear);
-    let (slower, faster): (Vec<&Pairing>, Vec<&Pairing>) =
-        clear.into_iter().partition(|pairing| pairing.ratio.ratio > 1.0);
-    let verdict = match (slower.len(), faster.len(), open.len()) {
+    let ratio = |pairing: &&Pairing| pairing.ratio.ratio;
+    let by_ratio = |one: &&Pairing, other: &&Pairing| ratio(one).total_cmp(&ratio(other));
+    let slower: Vec<&Pairing> = pairings.iter().filter(|pairing| pairing.ratio.is_slower()).collect();
+    let faster: Vec<&Pairing> = pairings.iter().filter(|pairing| pairing.ratio.is_faster()).collect();
+    let open = pairings.len() - slower.len() - faster.len();
+    let verdict = match (slower.len(), faster.len(), open) {
         (1.., 0, 0) => Holds,
         (1.., _, _) => Qualified,
         (0, 1.., _) => Refuted,
         (0, 0, _) => Undecided,
     };
-    let list = |what: String, which: &[&Pairing]| {
-        let each = |pairing: &&Pairing| format!("{} ({} times)", pairing.says, three_digits(pairing.ratio.ratio));
-        let names: Vec<String> = which.iter().map(each).collect();
-        (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")))
+    let most = |extreme: Option<&Pairing>| {
+        let told = |most: &Pairing| format!(" (most: {}, {} times)", most.says, three_digits(most.ratio.ratio));
+        extreme.map_or(String::new(), told)
     };
-    let parts = [
-        list(format!("clearly slower in {} of {} pairings", slower.len(), pairings.len()), &slower),
-        list("clearly faster".to_owned(), &faster),
-        list("too close to call".to_owned(), &open),
-    ];
-    let because: Vec<String> = parts.into_iter().flatten().collect();
-    (verdict, if because.is_empty() { "nothing could be measured".to_owned() } else { because.join("; ") })
+    let because = format!(
+        "of {} pairings the processes were clearly slower in {}{}, clearly faster in {}{}; too close to call were {open}",
+        pairings.len(),
+        slower.len(),
+        most(slower.iter().copied().max_by(by_ratio)),
+        faster.len(),
+        most(faster.iter().copied().min_by(by_ratio)),
+    );
+    (verdict, if pairings.is_empty() { "nothing could be measured".to_owned() } else { because })
 }
 
 #[cfg(test)]
@@ -87,6 +88,16 @@ mod tests {
         assert_eq!(verdict(&[slower(), faster()]).0, Qualified);
         assert_eq!(verdict(&[faster(), open()]).0, Refuted);
         assert_eq!(verdict(&[open()]).0, Undecided);
-        assert_eq!(verdict(&[]).0, Undecided);
+        assert_eq!(verdict(&[]), (Undecided, "nothing could be measured".to_owned()));
+    }
+
+    #[test]
+    fn the_verdict_names_the_pairing_that_differs_most() {
+        let because = verdict(&[pairing(1.1, true), pairing(2.0, true), pairing(0.5, true), pairing(1.0, false)]).1;
+        assert_eq!(
+            because,
+            "of 4 pairings the processes were clearly slower in 2 (most: a against b, 2.00 times), clearly faster in 1 \
+             (most: a against b, 0.500 times); too close to call were 1"
+        );
     }
 }

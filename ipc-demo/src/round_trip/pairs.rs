@@ -7,6 +7,7 @@ use shared::stats::Ratio;
 use shared::{Cell, Column, Table};
 
 use super::contests::place;
+use super::overhead::beside_a_channel;
 use super::rows::Between::{Processes, Threads};
 use super::rows::{MECHANISMS, Mechanism, PIPE, RING, SPIN, label};
 
@@ -28,7 +29,10 @@ impl Pairing {
 }
 
 pub fn table(measured: &[Placed]) -> Table {
-    let both = MECHANISMS.iter().filter(|way| way.is_between(Threads) && way.is_between(Processes));
+    let ratio_of = |way: &Mechanism, (placement, measured): &Placed| {
+        measured.ratio(&label(way.name, Processes), &label(way.name, Threads), *placement)
+    };
+    let both = MECHANISMS.iter().filter(|way| measured.iter().any(|placed| ratio_of(way, placed).is_some()));
     let mut columns = vec![Column::label("the same way")];
     for (placement, _) in measured {
         let cpus = place(*placement).trim_start_matches("on ");
@@ -57,7 +61,7 @@ fn cells(way: &Mechanism, measured: &Measured, placement: Placement) -> [Cell; 3
     [median(&threads), median(&processes), ratio]
 }
 
-/// How many ways are clearly slower between processes, clearly faster, and neither.
+/// How many ways are clearly slower between processes, and how many clearly faster.
 pub fn in_words(measured: &[Placed]) -> String {
     let part = |(placement, measured): &Placed| {
         let ratio =
@@ -65,23 +69,24 @@ pub fn in_words(measured: &[Placed]) -> String {
         let ratios: Vec<Ratio> = MECHANISMS.iter().filter_map(ratio).collect();
         let slower = ratios.iter().filter(|ratio| ratio.is_slower()).count();
         let faster = ratios.iter().filter(|ratio| ratio.is_faster()).count();
-        let open = ratios.len() - slower - faster;
         let of = ratios.len();
-        format!(
-            "{} {slower} of {of} clearly slower, {faster} clearly faster, {open} too close to call",
-            place(*placement)
-        )
+        format!("{} clearly slower in {slower} of {of} cases and clearly faster in {faster}", place(*placement))
     };
     let parts: Vec<String> = measured.iter().map(part).collect();
-    format!("So, between processes instead of threads, the same way is: {}.", parts.join("; "))
+    format!(
+        "So between processes instead of threads the same way is {}. On one CPU each message makes the kernel change to \
+         the other address space; on two CPUs each side keeps its own.",
+        parts.join(", ")
+    )
 }
 
-/// The ring beside itself, beside the usual way, and beside memory without any of its promises.
+/// The ring between processes beside what a reader knows: a channel between threads, a pipe, and bare memory.
 pub fn telling(measured: &[Placed]) -> Vec<Pairing> {
     let ring = label(RING, Processes);
-    let others = [label(RING, Threads), label(PIPE, Processes), label(SPIN, Processes)];
+    let others = [label(PIPE, Processes), label(SPIN, Processes)];
     let of = |(placement, measured): &Placed| {
-        others.iter().filter_map(|other| Pairing::of(measured, *placement, &ring, other)).collect::<Vec<_>>()
+        let beside = others.iter().filter_map(|other| Pairing::of(measured, *placement, &ring, other));
+        beside_a_channel(measured, *placement).into_iter().chain(beside).collect::<Vec<_>>()
     };
     measured.iter().flat_map(of).collect()
 }

@@ -87,9 +87,11 @@ pub const MECHANISMS: &[Mechanism] = &[
     row("queue", "MessageQueue::create(name, 1, 64) twice", BOTH, PINNED, |at| {
         at.rival(|bench| queue::pair(&bench.queue))
     }),
-    row("eventfd*", "Event::counter() twice; it can carry but a count", BOTH, PINNED, |at| at.rival(|_| event::pair())),
+    row("eventfd*", "Event::counter() twice; it carries a count only", BOTH, PINNED, |at| at.rival(|_| event::pair())),
     row("signal*", "queued_signal: sigqueue(3) and sigtimedwait(2)", BOTH, PINNED, |at| at.rival(|_| signal::pair())),
-    row("semaphore*", "sem_init(3) for processes, twice", BOTH, PINNED, |at| at.rival(|_| semaphore::pair())),
+    row("semaphore*", "sem_init(3) for processes, at each place of a message", BOTH, PINNED, |at| {
+        at.rival(|_| semaphore::pair())
+    }),
     row(FUTEX, "FUTEX_WAKE for each message, FUTEX_WAIT at once", BOTH, PINNED, |at| at.rival(|_| futex::pair())),
     row(YIELD, "looking again and again, and sched_yield(2)", BOTH, &[SameCpu], |at| {
         at.rival(|_| spin::yielding_pair())
@@ -122,10 +124,6 @@ const fn row(
 impl Mechanism {
     const fn of(self, by: &'static str) -> Mechanism {
         Mechanism { by: Some(by), ..self }
-    }
-
-    pub fn is_between(&self, parties: Between) -> bool {
-        self.between.contains(&parties)
     }
 
     /// Its rows at that placement, but for the control: nobody is no rival.
@@ -182,9 +180,8 @@ pub fn legend() -> Table {
         vec![Cell::Text(mechanism.name.to_owned()), Cell::Text(mechanism.what.to_owned()), version(mechanism)]
     };
     Table {
-        title: "What each row is; *: the bytes lie in memory that both see, and the way named only says when"
-            .to_owned(),
-        columns: vec![Column::label("row"), Column::label("made of"), Column::label("version")],
+        title: "The ways (*: the bytes lie in memory that both sides see; the way named only says when)".to_owned(),
+        columns: vec![Column::label("way"), Column::label("made of"), Column::label("version")],
         rows: MECHANISMS.iter().map(row).collect(),
     }
 }

@@ -14,10 +14,6 @@ pub fn tell(stage: &mut Stage, rows: &[Exchanged]) {
     let ended = rows.iter().filter(|row| row.peer_ended_well).count();
     let got = format!("{ended} of {}", rows.len());
     stage.fact("Every peer ended by itself when it was told to", ended == rows.len(), got);
-    let forked: Vec<usize> = rows.iter().filter_map(|row| row.threads_at_fork).collect();
-    let alone = forked.iter().filter(|&&threads| threads == 1).count();
-    let says = "Every peer process was forked while this process had one thread: ipc-channel had started none";
-    stage.fact(says, alone == forked.len(), format!("{alone} of {}", forked.len()));
     let pinned: Vec<_> = rows.iter().filter(|row| row.seats.own != Seat::Anywhere).collect();
     let sits = |seat: Seat, cpu: Option<usize>| cpu.is_some_and(|cpu| seat == Seat::Cpu(cpu));
     let seated = pinned.iter().filter(|row| sits(row.seats.own, row.own_cpu) && sits(row.seats.peer, row.peer_cpu));
@@ -39,6 +35,4 @@ pub struct Exchanged {
     pub own_cpu: Option<usize>,
     pub peer_cpu: Option<usize>,
     pub peer_ended_well: bool,
-    /// The threads of this process when it forked the peer; none if the peer is a thread.
-    pub threads_at_fork: Option<usize>,
 }
