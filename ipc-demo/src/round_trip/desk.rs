@@ -16,7 +16,6 @@ use nix::unistd::Pid;
 use super::exchange::End;
 use super::futex;
 use super::message::{Message, WORDS};
-use super::ring;
 
 /// How the reader of a place learns that a message lies there.
 pub trait Notice: Send + 'static {
@@ -103,7 +102,7 @@ pub struct Place {
 /// Of one side.
 pub type Places = [Place; PLACES];
 
-const PLACES: usize = ring::SLOTS; // Of each side: as many as the rings have, which stand beside these rows.
+pub const PLACES: usize = 16; // Of each side: as many as the slots of the rings that stand beside these rows.
 
 const CLOSED: u32 = 0; // As the region's memory comes: a peer sleeps until its first turn.
 const OPEN: u32 = 1;

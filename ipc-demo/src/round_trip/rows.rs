@@ -192,6 +192,7 @@ mod tests {
 
     use shared::measure::{Budget, Contest, SystemClock, Timing};
 
+    use super::super::desk::PLACES;
     use super::super::message::BYTES;
     use super::*;
 
@@ -233,6 +234,7 @@ mod tests {
     fn the_legend_names_the_sizes_that_are_used() {
         let says = |name: &str, what: String| assert!(named(name).unwrap().what.starts_with(&what), "{what}");
         says(RING, format!("Ring::new({}, {BYTES}) twice", ring::SLOTS));
+        assert_eq!(PLACES, ring::SLOTS);
         says("queue", format!("MessageQueue::create(name, {}, {BYTES}) twice", queue::MESSAGES));
     }
 
