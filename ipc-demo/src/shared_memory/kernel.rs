@@ -72,6 +72,11 @@ impl Sub for Counts {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use ipc_demo::shared_region::SharedRegion;
+
+    use super::super::memory::{WORD_BYTES, words_of};
     use super::*;
 
     #[test]
@@ -80,7 +85,11 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_has_faulted_its_own_pages_in() {
-        assert!(Task::own().counts().unwrap().faults > 0);
+    fn the_first_touch_of_a_new_mapping_is_a_page_fault_of_the_thread_that_touches() {
+        let region = SharedRegion::new(WORD_BYTES).unwrap();
+        let faults = || Task::own().counts().unwrap().faults;
+        let before = faults();
+        words_of(&region)[0].store(1, Relaxed);
+        assert!(faults() > before);
     }
 }
