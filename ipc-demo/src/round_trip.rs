@@ -86,11 +86,7 @@ fn run(stage: &mut Stage) -> Result<()> {
     for placement in pairs::placements(usable_cpus().len()) {
         measured.push((*placement, stage.compare(contests::all(*placement, &bench))?));
     }
-    stage.table(pairs::table(&measured));
-    stage.say(pairs::in_words(&measured));
-    for pairing in &pairs::telling(&measured) {
-        stage.trend(&pairing.says, &pairing.ratio);
-    }
+    pairs::tell(stage, &measured);
     if let Some(break_even) = answer::break_even(&measured) {
         stage.say(break_even);
     }

@@ -4,7 +4,7 @@ use shared::Placement::{self, OtherCpu, SameCpu};
 use shared::measure::Measured;
 use shared::number::three_digits;
 use shared::stats::Ratio;
-use shared::{Cell, Column, Table};
+use shared::{Cell, Column, Stage, Table};
 
 use super::contests::place;
 use super::overhead::beside_a_channel;
@@ -28,7 +28,15 @@ impl Pairing {
     }
 }
 
-pub fn table(measured: &[Placed]) -> Table {
+pub fn tell(stage: &mut Stage, measured: &[Placed]) {
+    stage.table(table(measured));
+    stage.say(in_words(measured));
+    for pairing in telling(measured) {
+        stage.trend(pairing.says, &pairing.ratio);
+    }
+}
+
+fn table(measured: &[Placed]) -> Table {
     let ratio_of = |way: &Mechanism, (placement, measured): &Placed| {
         measured.ratio(&label(way.name, Processes), &label(way.name, Threads), *placement)
     };
@@ -62,7 +70,7 @@ fn cells(way: &Mechanism, measured: &Measured, placement: Placement) -> [Cell; 3
 }
 
 /// How many ways are clearly slower between processes, and how many clearly faster.
-pub fn in_words(measured: &[Placed]) -> String {
+fn in_words(measured: &[Placed]) -> String {
     let part = |(placement, measured): &Placed| {
         let ratio =
             |way: &Mechanism| measured.ratio(&label(way.name, Processes), &label(way.name, Threads), *placement);
@@ -81,7 +89,7 @@ pub fn in_words(measured: &[Placed]) -> String {
 }
 
 /// The ring between processes beside what a reader knows: a channel between threads, a pipe, and bare memory.
-pub fn telling(measured: &[Placed]) -> Vec<Pairing> {
+fn telling(measured: &[Placed]) -> Vec<Pairing> {
     let ring = label(RING, Processes);
     let others = [label(PIPE, Processes), label(SPIN, Processes)];
     let of = |(placement, measured): &Placed| {
