@@ -22,8 +22,8 @@ pub const DEMO: Demo = Demo {
            of the smallest program that sends 64 bytes; places in it where something can fail (an error passed on, \
            asked for or insisted against); system calls, to set up and for one message; duties after a crash (a death \
            that nobody tells of, each name or port that stays). It holds if every way asks for more on every count, \
-           it is refuted if some way asks for more on none, and it is qualified in between. What this machine refuses \
-           has no say; if nothing is left, it is undecided.",
+           it is refuted if some way has all four counted and asks for more on none, and it is qualified in between. \
+           What this machine refuses has no say; if nothing is left, it is undecided.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "ipc-demo/snippets/framed.rs", text: include_str!("../snippets/framed.rs") },
@@ -52,7 +52,10 @@ fn run(stage: &mut Stage) -> Result<()> {
     let series = stage.by_effort(1, 5, 20);
     let rows: Vec<Row> = abilities.iter().map(|one| row::count(one, &names, series)).collect::<Result<_>>()?;
     stage.table(row::programs(&rows));
-    stage.say("Two relatives need no name. Where strangers meet by one, the death was played with it.");
+    stage.say(
+        "These two are a process and the child that it started, so most of them need no name to meet by. The crash was \
+         played as strangers would meet it: by a name, where a way has one.",
+    );
     stage.table(row::snippets());
     stage.say(
         "And what does the kernel have to do? Both sides of 64 bytes are followed call by call, first with a receiver that \

@@ -175,7 +175,7 @@ pub fn snippets() -> Table {
         vec![what, file, number(lines), number(unsafe_blocks), number(items), number(errors)]
     };
     Table {
-        title: "What somebody had to write before: the snippets that these programs use".to_owned(),
+        title: "What somebody had to write before: the snippets around each way".to_owned(),
         columns: vec![
             Column::label("for"),
             Column::value("snippet", ""),
