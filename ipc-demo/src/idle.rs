@@ -25,10 +25,9 @@ pub const DEMO: Demo = Demo {
     claims: &[],
     rule: "It gives no verdict. Each message carries the moment when it was due and the moment just before it was \
            sent; its receiver, on another CPU if there is one, looks at the same clock as soon as it has it. One \
-           series of each way is not counted. Where the pause before a series is longer than its gaps, its first \
-           message is shown apart. A p99 is told of 100 messages or more. Sleeps are the receiver's voluntary context \
-           switches for each message, CPU its share of one; both count from the first message where that is shown \
-           apart.",
+           series of each way is not counted, nor is the first message of a series after a pause that is longer than \
+           its gaps. A p99 is told of 100 messages or more. Sleeps are the receiver's voluntary context switches for \
+           each message, CPU is its share of one.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "ipc-demo/snippets/ring.rs", text: include_str!("../snippets/ring.rs") },

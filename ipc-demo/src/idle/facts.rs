@@ -16,7 +16,7 @@ pub fn tell(stage: &mut Stage, rows: &[Row], silences: &[Silence], (ended, recei
     stage.fact(says, impossible == 0, format!("{} did", count(impossible)));
     tell_who_slept(stage, rows);
     let quiet = silences.iter().filter(|silence| silence.usage.sleeps > 0).count();
-    let says = "All others slept while nobody sent anything";
+    let says = "Every receiver but the spinner slept while nobody sent anything";
     stage.fact(says, quiet == silences.len() && quiet > 0, format!("{quiet} of {}", silences.len()));
     let seated = sum(|row| row.seated);
     let got = format!("{} of {} series", count(seated), count(series));

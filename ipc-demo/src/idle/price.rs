@@ -170,17 +170,17 @@ pub fn answer(rows: &[Row], prices: &[Price], silences: &[Silence], plan: &Plan)
         let (rare, frequent) = (figures(rows, way, slowest)?, figures(rows, way, fastest)?);
         let [rare_time, frequent_time] = [rare, frequent].map(|one| with_unit("ns", one.median_ns()));
         let [rare_share, frequent_share] = [rare, frequent].map(|one| three_digits(one.receiver.share()));
-        Some(format!("{rare_time} and {frequent_time} for {rare_share} % and {frequent_share} % of a CPU"))
+        Some(format!("after {rare_time} and {frequent_time} and takes {rare_share} % and {frequent_share} % of a CPU"))
     };
     let pays = match pays_from(prices) {
-        Some(from) => format!("less CPU time than it saves from {} per second on", count(from)),
-        None if prices.is_empty() => "but did not always have a CPU for itself".to_owned(),
-        None => "more CPU time than it saves at every pace".to_owned(),
+        Some(from) => format!("which from {} per second on is less time than the waiting that it saves", count(from)),
+        None if prices.is_empty() => "though it could not always have one for itself".to_owned(),
+        None => "which even at the fastest pace is more time than the waiting that it saves".to_owned(),
     };
     let silent = silences.iter().find(|silence| silence.way == Way::RingAdaptive)?.usage.share();
     Some(format!(
-        "At {} and {} messages per second, a receiver asleep at a ring has each after {}; one that spins, after {}, \
-         {pays}; the adaptive ring {}, and takes {} % while nobody sends.",
+        "At {} and {} messages per second, a receiver that sleeps at a ring has each message {}; one that spins has it \
+         {}, {pays}; the adaptive ring {}, and takes {} % while nobody sends.",
         count(slowest),
         count(fastest),
         cost(Way::RingSleeping)?,

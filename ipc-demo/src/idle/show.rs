@@ -11,9 +11,9 @@ use super::ways::{WAYS, Way};
 
 pub fn say_what_happens(stage: &mut Stage, two_cpus: bool) {
     let pacing = if two_cpus {
-        "The sender has a CPU of its own: it sleeps until 100 us before, and then spins."
+        "The sender has a CPU of its own: it sleeps until 100 us before the moment, and then spins."
     } else {
-        "Both share the one CPU there is: the sender sleeps until then, and is as late as its timer."
+        "Both share the one CPU there is: the sender sleeps until the moment, and is as late as its timer."
     };
     stage.say(format!(
         "Messages of 64 bytes go to a receiver that has nothing else to do, each at its own fixed moment, whether or \
@@ -30,7 +30,6 @@ pub fn pace(rows: &[Row], per_second: u64) -> Table {
         Column::value("median", "ns"),
         Column::value("p99", "ns"),
         Column::value("p99, due", "ns"),
-        Column::value("first", "ns"),
         Column::value("sleeps", "each"),
         Column::value("CPU", "%"),
     ];
@@ -54,17 +53,11 @@ pub fn pace(rows: &[Row], per_second: u64) -> Table {
 }
 
 fn measured(way: Way, figures: &Figures) -> Vec<Cell> {
-    let first = if figures.first_ns.is_empty() {
-        Cell::Nothing // Every message comes after as long a wait.
-    } else {
-        Cell::Number(stats::median(&figures.first_ns).value)
-    };
     vec![
         Cell::Text(way.name().to_owned()),
         stats::median(&figures.from_sent_ns).into(),
         p99(&figures.from_sent_ns),
         p99(&figures.from_due_ns),
-        first,
         Cell::Number(figures.receiver.sleeps as f64 / figures.from_sent_ns.len() as f64),
         Cell::Number(figures.receiver.share()),
     ]
@@ -123,7 +116,7 @@ pub fn say_of_depth(stage: &mut Stage, rows: &[Row], plan: &Plan) {
     stage.say(format!(
         "An idle CPU sleeps too, and may sleep the deeper the longer nobody needs it. Asleep at the bare futex, a \
          receiver has its message after {} at {} per second and after {} at {}: {} times as long where messages are \
-         rare. The first one after a pause takes {}.",
+         rare. At the faster pace the first one after a pause takes {}.",
         with_unit("ns", rare.median_ns()),
         count(slowest),
         with_unit("ns", frequent.median_ns()),
