@@ -13,8 +13,8 @@ use ipc_demo::shared_region::SharedRegion;
 use super::area::Area;
 use super::message::{Check, Stamp};
 
-/// How many messages of a size may be under way, where that is ours to choose: a mebibyte's worth, a thousand at most;
-/// and two at least, so that one can be written while the other is read.
+/// How many messages of a size may be under way, where that is ours to choose: a mebibyte's worth, two thousand
+/// at most, and two at least, so that one can be written while the other is read.
 pub fn under_way(bytes: usize) -> usize {
     const ALL_BYTES: usize = 1 << 20;
     const MOST: usize = 2048;

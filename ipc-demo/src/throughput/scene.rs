@@ -83,9 +83,9 @@ impl Scene {
             .map(|&bytes| format!("{} of {}", count(memory::under_way(bytes) as u64), words(bytes)))
             .collect();
         stage.say(format!(
-            "The ring has as many slots as messages may be under way in the channels of threads: {}. Of ipc-channel's \
-             regions {} may be, at most. What is moved is another thing: its bytes stay where they are, the sender gives them up, \
-             and gets an empty buffer back. UDP is left out: it drops what finds no room, so nothing bounds its sender.",
+            "So many messages may be under way in the ring, as in the channels of threads: {}; in ipc-channel's regions \
+             {} at most. A message that is moved stays where it is: its sender gives it up, and gets an empty buffer back. \
+             UDP is left out: it drops what finds no room, and never holds its sender up.",
             under_way.join(", "),
             memory::regions_under_way(1)
         ));
