@@ -106,11 +106,15 @@ pub fn say_of_pacing(stage: &mut Stage) {
     ));
 }
 
-/// How the wait before a message decides how late it is: the pace, and the pause before the first.
+/// How the wait before a message decides how late it is: the pace, and the pause before the first. Where others needed
+/// the CPU, nobody can tell their share in that, and nothing is said.
 pub fn say_of_depth(stage: &mut Stage, rows: &[Row], plan: &Plan) {
     let (slowest, fastest) = (plan.slowest(), plan.fastest());
     let of = |per_second| figures(rows, Way::BareFutex, per_second);
     let Some((rare, frequent)) = of(slowest).zip(of(fastest)) else { return };
+    if least_share(rows, plan) < WHOLE_CPU {
+        return;
+    }
     let first_ns =
         if frequent.first_ns.is_empty() { rare.median_ns() } else { stats::median(&frequent.first_ns).value };
     stage.say(format!(
@@ -130,14 +134,19 @@ pub fn tell_what_disturbed(stage: &mut Stage, rows: &[Row], plan: &Plan) {
     if cfg!(debug_assertions) {
         stage.spoiled("a debug build: its times say little; build with --release");
     }
-    let shares = plan.paces.iter().filter_map(|pace| Some(figures(rows, Way::RingSpinning, pace.0)?.receiver.share()));
-    let least = shares.fold(f64::INFINITY, f64::min);
+    let least = least_share(rows, plan);
     if least < WHOLE_CPU {
         stage.spoiled(format!(
             "others needed its CPU: the receiver that spins got only {} % of it",
             three_digits(least)
         ));
     }
+}
+
+/// The least that the receiver that spins got of its CPU at any pace, in per cent.
+fn least_share(rows: &[Row], plan: &Plan) -> f64 {
+    let shares = plan.paces.iter().filter_map(|pace| Some(figures(rows, Way::RingSpinning, pace.0)?.receiver.share()));
+    shares.fold(f64::INFINITY, f64::min)
 }
 
 pub fn silence(silences: &[Silence], plan: &Plan) -> Table {
