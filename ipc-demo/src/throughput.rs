@@ -43,7 +43,7 @@ pub const DEMO: Demo = Demo {
 fn run(stage: &mut Stage) -> Result<()> {
     let sizes: &[usize] = stage.by_effort(
         &[64, 8 * KIB, MIB],
-        &[64, KIB, 8 * KIB, 64 * KIB, MIB, 16 * MIB],
+        &[64, 8 * KIB, 64 * KIB, MIB, 16 * MIB],
         &[64, KIB, 8 * KIB, 64 * KIB, MIB, 16 * MIB],
     );
     let scene = Scene::new(stage)?;
