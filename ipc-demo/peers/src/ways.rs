@@ -21,9 +21,8 @@ pub fn add_all<'a>(contest: &mut Contest<'a>, setting: Setting<'a>, home: &'a Ho
     contest.add(processes(&copied, place, setting, move || ring::copying(slots)));
     contest.add(processes(&in_place, place, setting, move || ring::in_place(slots)));
     for waiting in [Waiting::Polling(polling), Waiting::Event] {
-        contest.add(processes(&iceoryx::name(waiting), place, setting, move || {
-            Ok(iceoryx::messages(home, slots, waiting))
-        }));
+        contest
+            .add(processes(&iceoryx::name(waiting), place, setting, move || iceoryx::messages(home, slots, waiting)));
     }
     contest.add(processes(sockets::STREAM, place, setting, sockets::stream));
     contest.add(processes(sockets::SEQPACKET, place, setting, sockets::seqpacket));

@@ -1,11 +1,14 @@
 //! The ways of large messages: between processes the ring and the sockets, between threads the ring, rtrb and a channel.
 
+use std::hint::black_box;
 use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
 use ipc_demo::ring::{Receiver, ReceiverInPlace, Ring, Sender, SenderInPlace};
 use ipc_demo::socket_pair::{SocketEnd, socket_pair};
 use rtrb::{Consumer, Producer, RingBuffer};
+use shared::Placement;
+use shared::measure::{Ready, Rival};
 
 use super::Polling;
 use crate::block::{self, Block};
@@ -154,4 +157,28 @@ impl End for Vectors {
     fn receive(&mut self) -> Result<Message> {
         block::message_in(&self.ends.1.recv()?)
     }
+}
+
+pub const MEMCPY: &str = "memcpy, one thread";
+
+/// No way, but what a way that copies is set beside: each block is copied once, between buffers as large as the ring.
+pub fn memcpy<'a>(slots: usize, placement: Placement) -> Rival<'a> {
+    Rival::of_threads(MEMCPY, placement, move |_| {
+        let mut from: Vec<Block> = (0..slots).map(|_| Block::new()).collect();
+        let mut to = vec![vec![1; block::BYTES]; slots]; // Not zeros, which would be mapped, but not yet there.
+        let mut number = 0;
+        let mut copy = move |steps: u64| {
+            let mut right = 0;
+            for _ in 0..steps {
+                let (message, slot) = (Message::numbered(number), number as usize % slots);
+                black_box(&mut to[slot]).copy_from_slice(from[slot].with(message));
+                right += u64::from(block::message_in(black_box(&to[slot]))? == message);
+                number += 1;
+            }
+            Ok(right)
+        };
+        let right = copy(block::FILLED)?;
+        ensure!(right == block::FILLED, "{right} of {} blocks were copied whole", block::FILLED);
+        Ok(Ready::new(copy))
+    })
 }

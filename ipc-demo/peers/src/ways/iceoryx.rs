@@ -35,7 +35,7 @@ pub fn name(waiting: Waiting) -> String {
 
 pub type Service = ipc::Service;
 
-pub fn messages(home: &Home, slots: usize, waiting: Waiting) -> Pair<Messages> {
+pub fn messages(home: &Home, slots: usize, waiting: Waiting) -> Result<Pair<Messages>> {
     home.pair(move |node, to, from| Messages::open(node, to, from, slots, waiting))
 }
 
@@ -91,7 +91,7 @@ impl End for Messages {
     }
 }
 
-pub fn blocks(home: &Home, slots: usize, polling: Polling) -> Pair<Blocks> {
+pub fn blocks(home: &Home, slots: usize, polling: Polling) -> Result<Pair<Blocks>> {
     home.pair(move |node, to, from| Blocks::open(node, to, from, slots, polling))
 }
 

@@ -1,7 +1,8 @@
 //! Where does iceoryx2 put what it makes, and what is left of it?
 
 use std::cell::Cell;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -59,7 +60,8 @@ impl Home {
     pub fn pair<E: 'static>(
         &self,
         open: impl Fn(Node<Service>, &str, &str) -> Result<E> + Clone + Send + 'static,
-    ) -> Pair<E> {
+    ) -> Result<Pair<E>> {
+        enough_descriptors().context("descriptors for iceoryx2")?;
         let number = self.pairs.replace(self.pairs.get() + 1);
         let (there, back) = (format!("peers/{number}/there"), format!("peers/{number}/back"));
         let (place, other_place) = (Arc::clone(&self.place), Arc::clone(&self.place));
@@ -70,8 +72,15 @@ impl Home {
             Ok(ends)
         };
         let theirs = move || other_open(other_place.node()?, &other_back, &other_there);
-        Pair { own: Box::new(own), theirs: Box::new(theirs) }
+        Ok(Pair { own: Box::new(own), theirs: Box::new(theirs) })
     }
+}
+
+/// Where they run out while a node is being made, iceoryx2 gives no reason, and leaves what it had made.
+fn enough_descriptors() -> io::Result<()> {
+    const ENOUGH: usize = 64; // One pair of ends takes fewer.
+    let opened: io::Result<Vec<File>> = (0..ENOUGH).map(|_| File::open("/dev/null")).collect();
+    opened.map(drop)
 }
 
 impl Drop for Home {
