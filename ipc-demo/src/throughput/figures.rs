@@ -99,7 +99,7 @@ pub fn in_bytes(found: &Found, sizes: &[usize]) -> Table {
         }
         match (at(&found.figures, way, bytes), refusal) {
             // Nobody touches its bytes on their way, so a number of them per second would be beyond any memory's.
-            (Some(_), _) if way.copies() == 0 => Cell::Word { says: "not copied".to_owned(), mood: Mood::Neutral },
+            (Some(_), _) if way.copies() == 0 => Cell::Word { says: "moved".to_owned(), mood: Mood::Neutral },
             (Some(figure), _) => Cell::Number(figure.gb_per_s()),
             (None, Some(refusal)) => refusal.cell(&found.refusals),
             (None, None) => Cell::Nothing,
