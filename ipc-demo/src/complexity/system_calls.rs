@@ -60,21 +60,26 @@ const TRIES: usize = 20; // An idle ring looks around ten times a second, and a 
 
 /// What one message more costs, twice. Of each run the fewest calls count: what came by chance is no part of a message.
 fn per_message(run: &dyn Fn(u64) -> Result<ByName>) -> Result<PerMessage> {
-    let mut fewest: [Option<ByName>; 3] = [None, None, None];
+    let mut fewest: Option<[ByName; 3]> = None;
     for _ in 0..TRIES {
-        for (messages, fewest) in MESSAGES.into_iter().zip(&mut fewest) {
-            let seen = run(messages)?;
-            *fewest = Some(fewest.take().map_or_else(|| seen.clone(), |best| fewer(&best, &seen)));
-        }
-        let [Some(some), Some(more), Some(most)] = &fewest else { bail!("nothing was counted") };
-        let (one, next) = (beyond(more, some), beyond(most, more));
-        let one_is_next = one == next; // Both may be unknown, if what came by chance came with the fewest messages.
-        if let (Some(calls), true) = (one, one_is_next) {
+        let seen = [run(MESSAGES[0])?, run(MESSAGES[1])?, run(MESSAGES[2])?];
+        let best = fewest
+            .take()
+            .map_or_else(|| seen.clone(), |best| std::array::from_fn(|index| fewer(&best[index], &seen[index])));
+        // Or of this try alone: by chance a message may once have needed fewer, too.
+        if let Some(calls) = same_twice(&best).or_else(|| same_twice(&seen)) {
             return Ok(PerMessage { calls, repeats: true });
         }
+        fewest = Some(best);
     }
-    let [_, Some(more), Some(most)] = &fewest else { bail!("nothing was counted") };
-    Ok(PerMessage { calls: beyond(most, more).unwrap_or_default(), repeats: false })
+    let [_, more, most] = fewest.context("nothing was counted")?;
+    Ok(PerMessage { calls: beyond(&most, &more).unwrap_or_default(), repeats: false })
+}
+
+/// What the second has beyond the first, if the third has it beyond the second.
+fn same_twice([some, more, most]: &[ByName; 3]) -> Option<ByName> {
+    let one = beyond(more, some)?;
+    (beyond(most, more)? == one).then_some(one)
 }
 
 fn fewer(one: &ByName, other: &ByName) -> ByName {
