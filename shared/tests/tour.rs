@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -42,6 +42,11 @@ impl Place {
         command.args(["run", "--effort", "quick", "--out"]).arg(self.out()).stdin(Stdio::null());
         // The processes of this test are known by where their temporary files go.
         command.env("TMPDIR", self.directory.path());
+        // In the background of a shell without job control SIGINT is ignored, by whatever starts there.
+        // SAFETY: no handler of ours is involved.
+        let obey = || Ok(unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }.map(drop)?);
+        // SAFETY: between fork and exec this makes one system call.
+        unsafe { command.pre_exec(obey) };
         command
     }
 
