@@ -8,7 +8,6 @@ mod lead;
 mod memory;
 mod message;
 mod moved;
-mod room;
 mod scene;
 mod stream;
 mod way;

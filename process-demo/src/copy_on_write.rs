@@ -12,9 +12,9 @@ use anyhow::{Context, Result};
 use shared::number::count;
 use shared::{Claim, Demo, Extras, Snippet, Stage, Verdict};
 
-use crate::spare::spare_bytes;
 use block::Block;
 use erosion::Erosion;
+use shared::spare_bytes;
 
 pub const DEMO: Demo = Demo {
     name: "copy-on-write",

@@ -10,7 +10,7 @@ mod fork_with_threads;
 mod inherit;
 mod limits;
 mod memory;
-mod spare;
+mod proc_field;
 mod split;
 mod start_cost;
 mod stdio;

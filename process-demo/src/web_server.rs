@@ -19,11 +19,11 @@ use anyhow::Result;
 use shared::number::with_unit;
 use shared::{Claim, Demo, Extras, Parameter, Snippet, Stage};
 
-use crate::spare::spare_bytes;
 use capacity::Plan;
 use handler::Work;
 use models::Model;
 use server::Setup;
+use shared::spare_bytes;
 
 pub const DEMO: Demo = Demo {
     name: "web-server",

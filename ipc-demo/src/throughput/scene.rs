@@ -12,7 +12,7 @@ use super::area::{self, Area};
 use super::figures::{Figure, Refusal, figures};
 use super::stream::Tally;
 use super::way::WAYS;
-use super::{ceiling, memory, room};
+use super::{ceiling, memory};
 use crate::link::{self, Link, Names};
 
 pub const KIB: usize = 1 << 10;
@@ -40,7 +40,7 @@ impl Scene {
     pub fn new(stage: &Stage) -> Result<Scene> {
         let cache_bytes = area::largest_cache_bytes();
         let most = stage.by_effort(0, 256 * MIB, 256 * MIB); // Filling more would take most of the quick effort's time.
-        let area_bytes = area::size_bytes(cache_bytes, most.min(room::spare_bytes()));
+        let area_bytes = area::size_bytes(cache_bytes, most.min(shared::spare_bytes() as usize));
         Ok(Scene {
             area: RefCell::new(Area::new(area_bytes)?),
             area_bytes,
@@ -96,7 +96,7 @@ impl Scene {
         const BUFFERS: usize = 24; // Slots, buffers under way and receivers' buffers, in all rows together.
         let mut found = Found::default();
         for &bytes in sizes {
-            if bytes >= MIB && bytes * BUFFERS > room::spare_bytes() {
+            if bytes >= MIB && bytes * BUFFERS > shared::spare_bytes() as usize {
                 stage.say(format!("{} is left out: too little memory is free here.", words(bytes)));
                 continue;
             }

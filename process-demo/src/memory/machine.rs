@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-use crate::spare::field_bytes;
+use crate::proc_field::field_bytes;
 
 /// Of the whole machine at one moment, in bytes: whatever else runs moves these too.
 #[derive(Clone, Copy, Debug)]

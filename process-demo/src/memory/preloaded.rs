@@ -14,7 +14,7 @@ use shared::{Cell, Column, Stage, Table, refused};
 
 use super::crowd::fork_one;
 use super::machine::Machine;
-use crate::spare::spare_bytes;
+use shared::spare_bytes;
 
 const CHILDREN: usize = 4;
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use shared::Stage;
 use shared::number::with_unit;
 
-use crate::spare::spare_bytes;
+use shared::spare_bytes;
 
 /// The whole text: the user's, or a made one.
 pub struct Text(Vec<u8>);

@@ -12,7 +12,7 @@ use super::huge;
 use super::kernel::page_table_bytes;
 use super::starter::{Ask, Pages, Starter};
 use super::ways;
-use crate::spare::spare_bytes;
+use shared::spare_bytes;
 
 const MIB: usize = 1 << 20;
 

@@ -9,7 +9,7 @@ use shared::{Placement, Stage};
 use super::by_size::Maker;
 use super::starter::{Pages, Starter};
 use super::ways;
-use crate::spare::spare_bytes;
+use shared::spare_bytes;
 
 /// A process that holds as much as the largest of the others, in huge pages; none, and a sentence why, where the system
 /// does not give them.

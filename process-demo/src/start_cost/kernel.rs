@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::unistd::Pid;
 
-use crate::spare::field_bytes;
+use crate::proc_field::field_bytes;
 
 /// The bytes of the page tables that a process has (`VmPTE`): the lists that say where each of its pages lies.
 pub fn page_table_bytes(pid: Pid) -> Result<u64> {

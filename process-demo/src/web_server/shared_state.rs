@@ -10,9 +10,9 @@ use anyhow::{Context, Result};
 use shared::number::{chosen_with_unit, count};
 use shared::{Cell, Column, Mood, Role, Stage, Table};
 
-use crate::spare::spare_bytes;
 use bench::{Bench, Figures};
 use cache::Slot;
+use shared::spare_bytes;
 use ways::Way;
 
 /// What each way has cost.
