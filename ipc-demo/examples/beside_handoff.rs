@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use figures::{Figures, table};
 use shared::Placement::{OtherCpu, SameCpu};
 use shared::report::Content;
-use shared::text::{self, Look};
+use shared::text::{self, Extent, Look};
 
 #[path = "beside_handoff/figures.rs"]
 mod figures;
@@ -34,7 +34,7 @@ mod peer;
 mod round_trip;
 
 const ROUNDS: usize = 41;
-const LOOK: Look = Look { width: 120, color: false };
+const LOOK: Look = Look { width: 120, color: false, extent: Extent::Full };
 
 fn main() -> Result<ExitCode> {
     let rounds = rounds()?;

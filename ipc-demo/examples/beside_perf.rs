@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 use shared::Placement::{self, Free, SameCpu};
-use shared::measure::{Seats, SystemClock};
+use shared::measure::{Pinning, SystemClock};
 use shared::number::{three_digits, with_unit};
 use shared::stats::{median, ratio};
 
@@ -66,15 +66,15 @@ enum Between {
 
 /// Ours and perf's in turn, the order reversed every time; the median of the pairs' ratios.
 fn compare(between: Between, placement: Placement) -> Result<String> {
-    let seats = Seats::of(placement).context("no such seats here")?;
+    let pinning = Pinning::of(placement).context("no such pinning here")?;
     let (mut ours_ns, mut theirs_ns) = (Vec::new(), Vec::new());
     for pair in 0..PAIRS {
         if pair % 2 == 0 {
-            ours_ns.push(ours(between, seats)?);
-            theirs_ns.push(perf(between, seats)?);
+            ours_ns.push(ours(between, pinning)?);
+            theirs_ns.push(perf(between, pinning)?);
         } else {
-            theirs_ns.push(perf(between, seats)?);
-            ours_ns.push(ours(between, seats)?);
+            theirs_ns.push(perf(between, pinning)?);
+            ours_ns.push(ours(between, pinning)?);
         }
     }
     let ratio = ratio(&ours_ns, &theirs_ns);
@@ -91,13 +91,13 @@ fn compare(between: Between, placement: Placement) -> Result<String> {
 }
 
 /// Nanoseconds per round trip by the code of our rows.
-fn ours(between: Between, seats: Seats) -> Result<f64> {
+fn ours(between: Between, pinning: Pinning) -> Result<f64> {
     let bench = Bench::default();
     let mut asker = match between {
-        Between::Threads => Asker::beside_thread(seats, &bench, pipe::pair()?)?,
-        Between::Processes => Asker::beside_process(seats, &bench, pipe::pair()?)?.0,
+        Between::Threads => Asker::beside_thread(pinning, &bench, pipe::pair()?)?,
+        Between::Processes => Asker::beside_process(pinning, &bench, pipe::pair()?)?.0,
     };
-    let _pinned = seats.own.sit()?;
+    let _pinned = pinning.own.pin()?;
     asker.turn(WARM_UP)?;
     let from_ns = SystemClock.now_ns();
     let right = asker.turn(LOOPS)?;
@@ -107,8 +107,8 @@ fn ours(between: Between, seats: Seats) -> Result<f64> {
 }
 
 /// Nanoseconds per operation as perf prints it.
-fn perf(between: Between, seats: Seats) -> Result<f64> {
-    let _pinned = seats.own.sit()?;
+fn perf(between: Between, pinning: Pinning) -> Result<f64> {
+    let _pinned = pinning.own.pin()?;
     let mut command = Command::new("perf");
     command.args(["bench", "sched", "pipe", "-l", &LOOPS.to_string()]);
     if let Between::Threads = between {

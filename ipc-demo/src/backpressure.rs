@@ -36,7 +36,7 @@ const WAYS: [Way; 8] =
     [Way::Pipe, Way::Fifo, Way::UnixStream, Way::UnixDatagram, Way::UnixSeqpacket, Way::Tcp, Way::Udp, Way::Queue];
 
 fn run(stage: &mut Stage) -> Result<()> {
-    stage.say(format!(
+    stage.note(format!(
         "Each writer sends messages of {} bytes, each with its number, to a reader that has stopped reading. An eventfd \
          has no messages, it adds up: it gets ones, and then all that still fits at once. The crossbeam rows are \
          crossbeam-channel {}.",
@@ -112,7 +112,7 @@ fn tell_of_typed(stage: &mut Stage, typed: &Row) {
         (Then::NeverWaited, Some(messages)) => format!("its writer was never asleep, in {} messages", count(messages)),
         _ => "it could not be tried".to_owned(),
     };
-    stage.say(format!(
+    stage.note(format!(
         "The README of ipc-channel says that send never blocks. Here, with {}, {seen}. It is known upstream, as \
          servo/ipc-channel#275. So read in a thread of its own, or bound what is under way.",
         typed.name

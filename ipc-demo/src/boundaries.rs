@@ -27,19 +27,19 @@ pub const DEMO: Demo = Demo {
 };
 
 fn run(stage: &mut Stage) -> Result<()> {
-    stage.say(
+    stage.note(
         "A child sends four messages, 'one', 'three', an empty one and 'last', and ends. Only then its parent reads: how \
          many pieces does it get?",
     );
     let (merging, keeping) = messages::show(stage)?;
-    stage.say("A stream also cuts: one write of 1 MiB, and a reader that asks for 1 MiB each time.");
+    stage.note("A stream also cuts: one write of 1 MiB, and a reader that asks for 1 MiB each time.");
     let most_pieces = pieces::show(stage)?;
-    stage.say(
+    stage.note(
         "Two processes write records into one pipe. Each record is a single write; the first writer is stopped while it \
          waits for room, the second one writes, and the first goes on:",
     );
     let torn = torn::show(stage)?;
-    stage.say("And without any stopping: three writers as fast as they can, in one pipe, every byte checked.");
+    stage.note("And without any stopping: three writers as fast as they can, in one pipe, every byte checked.");
     let (by_luck, of) = luck::show(stage)?;
     let mixed = match torn {
         Some(bytes) => format!("a record of {bytes} bytes was torn by another writer, one of PIPE_BUF was not"),

@@ -38,26 +38,27 @@ pub const DEMO: Demo = Demo {
 
 fn run(stage: &mut Stage) -> Result<()> {
     let system = stage.name("complexity");
-    stage
-        .say("What can each do? Two send at once, one waits for two, a mebibyte goes in one send, one side is killed.");
+    stage.note(
+        "What can each do? Two send at once, one waits for two, a mebibyte goes in one send, one side is killed.",
+    );
     let abilities = abilities::observe(stage.directory(), &system)?;
     stage.table(abilities::table(&abilities));
-    stage.say(
+    stage.note(
         "Of two that write into bare memory at once one is lost when both choose their place before either is done: here \
          that is made to happen.",
     );
 
-    stage.say("Now what does one write? Each of these programs is run, and its text is counted.");
+    stage.note("Now what does one write? Each of these programs is run, and its text is counted.");
     let names = Names { directory: stage.directory().to_owned(), system };
     let series = stage.by_effort(1, 5, 20);
     let rows: Vec<Row> = abilities.iter().map(|one| row::count(one, &names, series)).collect::<Result<_>>()?;
     stage.table(row::programs(&rows));
-    stage.say(
+    stage.note(
         "These two are a process and the child that it started, so most of them need no name to meet by. The crash was \
          played as strangers would meet it: by a name, where a way has one.",
     );
     stage.table(row::snippets());
-    stage.say(
+    stage.note(
         "And what does the kernel have to do? Both sides of 64 bytes are followed call by call, first with a receiver that \
          is asleep before each message is sent, then with one that finds it there.",
     );

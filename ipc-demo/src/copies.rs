@@ -41,7 +41,7 @@ fn run(stage: &mut Stage) -> Result<()> {
     );
     // Where there are two CPUs, each side has one: a copy may then run beside the other.
     let placement = if usable_cpus().len() > 1 { Placement::OtherCpu } else { Placement::SameCpu };
-    stage.say(format!(
+    stage.note(format!(
         "A thread gives another one its Box (crossbeam-channel {}, bounded(1)): an address goes, and comes back. A \
          process gives another one the descriptor of the memory in which the bytes lie (a memfd, mapped each time), or \
          all the bytes by a pipe, or a Vec<u64> by ipc-channel {}, which encodes and decodes it. A few bytes come back \

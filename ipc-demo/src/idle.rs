@@ -13,7 +13,7 @@ mod ways;
 
 use anyhow::{Context, Result};
 use shared::Placement::{OtherCpu, SameCpu};
-use shared::measure::Seats;
+use shared::measure::Pinning;
 use shared::{Demo, Extras, Snippet, Stage};
 
 use pace::Pacer;
@@ -40,12 +40,12 @@ pub const DEMO: Demo = Demo {
 fn run(stage: &mut Stage) -> Result<()> {
     let clock = stage.clock();
     let plan = Plan::of(stage.effort());
-    let apart = Seats::of(OtherCpu);
-    let seats = apart.or_else(|| Seats::of(SameCpu)).context("no CPU to sit on")?;
+    let apart = Pinning::of(OtherCpu);
+    let pinning = apart.or_else(|| Pinning::of(SameCpu)).context("no CPU to sit on")?;
     show::say_what_happens(stage, apart.is_some());
 
-    let mut receivers = Receivers::start(seats, clock)?;
-    let _pinned = seats.own.sit()?; // After the start: a child would inherit the seat.
+    let mut receivers = Receivers::start(pinning, clock)?;
+    let _pinned = pinning.own.pin()?; // After the start: a child would inherit the seat.
     let pacer = if apart.is_some() { Pacer::exact(clock)? } else { Pacer::sleeping(clock)? };
     let rows = receivers.measure(&plan, pacer)?;
     let silences = receivers.keep_silent(&plan, pacer, clock)?;

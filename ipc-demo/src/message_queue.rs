@@ -33,11 +33,11 @@ fn run(stage: &mut Stage) -> Result<()> {
         stage.skip(format!("this machine has no message queues for us: {why}"));
         return Ok(());
     }
-    stage.say("A child sends five messages with priorities and ends. Only then its parent receives:");
+    stage.note("A child sends five messages with priorities and ends. Only then its parent receives:");
     let (sent, received) = order::show(stage, &name)?;
-    stage.say("A process may ask to be told when a message comes, by a signal, instead of waiting for it:");
+    stage.note("A process may ask to be told when a message comes, by a signal, instead of waiting for it:");
     let told = notices::show(stage, &name)?;
-    stage.say("Everything about a queue has a limit. What happens one beyond it?");
+    stage.note("Everything about a queue has a limit. What happens one beyond it?");
     let queues = limits::show(stage, &name)?;
     stage.answer(format!(
         "It keeps whole messages and gives out the most urgent first ('{sent}' came as '{received}'), tells of a message \

@@ -34,12 +34,12 @@ fn run(stage: &mut Stage) -> Result<()> {
     const MIB: usize = 1 << 20;
     let bytes = stage.by_effort(4 * MIB, 64 * MIB, 256 * MIB);
     let size = chosen_with_unit("bytes", bytes as f64);
-    stage.say(format!(
+    stage.note(format!(
         "A child is forked first, and only then a file is opened, a socket made, and {size} of memory filled and sealed. \
          So nothing of them is inherited: the child gets five descriptors over a Unix socket, with one byte."
     ));
     let seen = giver::hand_over(stage, bytes)?;
-    stage.say("Then the child tries to change each piece of memory in every way there is, and reports what it got:");
+    stage.note("Then the child tries to change each piece of memory in every way there is, and reports what it got:");
     stage.table(table(&seen));
     let refused = judge_seals(stage, &seen, &size);
     let (there, back) = judge_sharing(stage, &seen)?;

@@ -34,7 +34,7 @@ pub const DEMO: Demo = Demo {
 };
 
 fn run(stage: &mut Stage) -> Result<()> {
-    stage.say(
+    stage.note(
         "A message goes in two halves. One side stops after the first, the other waits for it; then the one that \
          stopped is killed by SIGKILL, which nobody can catch.",
     );
@@ -47,7 +47,7 @@ fn run(stage: &mut Stage) -> Result<()> {
     }
     tell_facts(stage, &rows);
     if matrix::is_silent_to_its_writer(&rows, ways::IPC_CHANNEL) {
-        stage.say(
+        stage.note(
             "ipc-channel's writer slept on: a value larger than the socket's buffer goes by a second channel, and while \
              send() fills it, the sending process itself holds that channel's other end.",
         );

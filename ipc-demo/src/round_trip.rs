@@ -64,33 +64,33 @@ pub const DEMO: Demo = Demo {
 };
 
 fn run(stage: &mut Stage) -> Result<()> {
-    stage.say(
+    stage.note(
         "First: can a process reach another one at all? Each child chooses a byte after the fork and sends it home.",
     );
     let ways = ways::try_all(&format!("/{}", stage.name("byte")), stage.directory())?;
     ways::tell(stage, &ways);
 
     let abilities = abilities::observe(stage.directory(), &stage.name("ability"))?; // It forks, so before any thread.
-    stage.say(
+    stage.note(
         "Then: 64 bytes go to a peer and come back, different each time, checked by both sides, by each of these:",
     );
     stage.table(rows::legend());
-    stage.say("CPU is what both sides compute for one round trip; all but one in a hundred took no longer than p99; ratio is to \
+    stage.note("CPU is what both sides compute for one round trip; all but one in a hundred took no longer than p99; ratio is to \
          the fastest row.");
     signal::block_first()?;
     let bench = Bench::new(stage);
     let mut measured: Vec<Placed> = Vec::new();
     if usable_cpus().len() < 2 {
-        stage.say("There is one CPU for this program, so nothing can be said of two.");
+        stage.note("There is one CPU for this program, so nothing can be said of two.");
     }
     for placement in pairs::placements(usable_cpus().len()) {
         measured.push((*placement, stage.compare(contests::all(*placement, &bench))?));
     }
     pairs::tell(stage, &measured);
     if let Some(break_even) = answer::break_even(&measured) {
-        stage.say(break_even);
+        stage.note(break_even);
     }
-    stage.say("The fastest is not the best for all: what else each way can do was tried out.");
+    stage.note("The fastest is not the best for all: what else each way can do was tried out.");
     stage.table(abilities::table(&abilities));
     aside(stage, &bench)?;
     tally::tell(stage, &bench.rows.borrow());
@@ -113,7 +113,7 @@ fn run(stage: &mut Stage) -> Result<()> {
 
 /// What would spoil the comparison above, or has no place in it.
 fn aside(stage: &mut Stage, bench: &Bench) -> Result<()> {
-    stage.say(
+    stage.note(
         "Four questions are left, each with a table of its own: where does the kernel put the two if nobody pins them, \
          what do the calls cost without the waiting, what does spinning do on one CPU, and what does a whole process \
          for each answer cost?",
@@ -121,10 +121,10 @@ fn aside(stage: &mut Stage, bench: &Bench) -> Result<()> {
     stage.compare(contests::all(Free, bench))?;
     let beside_nobody = stage.compare(contests::beside_nobody(bench))?;
     if let Some(share) = answer::share_of_the_calls(&beside_nobody) {
-        stage.say(share);
+        stage.note(share);
     }
     stage.compare(contests::spinning_on_one_cpu(bench))?;
-    stage.say("Who spins on a CPU that both share keeps it from the one who would answer, for whole time slices.");
+    stage.note("Who spins on a CPU that both share keeps it from the one who would answer, for whole time slices.");
     stage.compare(exit_status::contest(bench))?;
     Ok(())
 }

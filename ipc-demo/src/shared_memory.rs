@@ -50,7 +50,7 @@ fn run(stage: &mut Stage) -> Result<()> {
     let tally = Tally::default();
     sharing::tell(stage)?;
     let toll = toll::tell(stage, &tally)?;
-    stage.say(format!(
+    stage.note(format!(
         "Now the race: the same ring between two threads and between two processes, beside two channels between threads: \
          bounded({slots}) of crossbeam-channel {} and sync_channel({slots}) of std. On one CPU the sides take turns, and \
          each switch between processes changes the address space too.",

@@ -21,12 +21,12 @@ pub const DEMO: Demo = Demo {
 };
 
 fn run(stage: &mut Stage) -> Result<()> {
-    stage.say(format!(
+    stage.note(format!(
         "A child blocks its signals, and its parent sends it {} of each kind. Then the child takes whatever is pending.",
         sent::COUNT
     ));
     let kinds = sent::show(stage)?;
-    stage.say("Real-time signals are kept one by one, and that takes room, which has a limit:");
+    stage.note("Real-time signals are kept one by one, and that takes room, which has a limit:");
     let accepted = limit::show(stage)?;
     let arrived = |kind: usize| kinds[kind].values.len();
     stage.answer(format!(

@@ -62,9 +62,9 @@ fn run(stage: &mut Stage) -> Result<()> {
     }
     for (group, leads) in &groups {
         let crossings = lead::crossings(&found.figures, leads);
-        crossings.iter().for_each(|crossing| stage.say(crossing.sentence(*group)));
+        crossings.iter().for_each(|crossing| stage.note(crossing.sentence(*group)));
         if let (Group::Kernel | Group::IpcChannel, Some(decision)) = (group, lead::decision(leads)) {
-            stage.say(format!("{}: {decision}.", lead::capital(group.name())));
+            stage.note(format!("{}: {decision}.", lead::capital(group.name())));
         }
     }
     match answer(&groups, &found.figures) {

@@ -25,18 +25,18 @@ pub const DEMO: Demo = Demo {
 
 fn run(stage: &mut Stage) -> Result<()> {
     let version = version::of("ipc-channel");
-    stage.say(format!(
+    stage.note(format!(
         "With ipc-channel {version}, this program waits as a server for one client; then it is started again, as \
          that client, and gets nothing but the server's name."
     ));
     let talk = talk::show(stage)?;
-    stage.say(
+    stage.note(
         "Its README says that its channels are unbounded and that send() never blocks. A child sends, nobody receives:",
     );
     let filled = blocking::show(stage)?;
     let blocked = filled.iter().filter(|filled| filled.asleep_in.is_some()).count();
     if blocked > 0 {
-        stage.say(format!(
+        stage.note(format!(
             "So here the channel is as long as a socket's buffer. This is ipc-channel {version} on Linux; \
              servo/ipc-channel#275 reported the same in 2021 for version 0.15, after 278 messages of 3 bytes. Two sides \
              that both send before they receive can wait for each other for ever."

@@ -10,7 +10,7 @@ use std::{env, io};
 use anyhow::{Context, Result, ensure};
 use process_demo::{start, system_calls};
 use shared::Placement;
-use shared::measure::{Seats, SystemClock};
+use shared::measure::{Pinning, SystemClock};
 use shared::number::{three_digits, with_unit};
 use shared::stats::{self, Ratio};
 
@@ -58,8 +58,8 @@ fn compare() -> Result<()> {
     // What every Rust program brings: all symbols bound at the start (else each forked child looks `_exit` up anew),
     // and one more library, whose mappings each fork copies.
     let like_rust = compile(folder, "beside_c_like_rust", &["-Wl,-z,now", "-Wl,--no-as-needed", "-lgcc_s"])?;
-    let seats = Seats::of(Placement::SameCpu).context("no usable CPU")?;
-    let _pinned = seats.own.sit()?; // All programs inherit it, and so does all that they start.
+    let pinning = Pinning::of(Placement::SameCpu).context("no usable CPU")?;
+    let _pinned = pinning.own.pin()?; // All programs inherit it, and so does all that they start.
     for (way, of_c, in_c, built) in [
         ("fork", "fork", &plain, "built plainly"),
         ("fork", "fork", &like_rust, "linked as Rust links"),

@@ -27,7 +27,7 @@ pub const DEMO: Demo = Demo {
 };
 
 fn run(stage: &mut Stage) -> Result<()> {
-    stage.say(
+    stage.note(
         "Linux makes processes and threads by one system call, clone(2); flags say what the new task shares with its \
          maker. In each row a task writes a variable, closes a descriptor, changes its directory, ignores a signal, asks \
          for its pid and ends; then its maker looks.",

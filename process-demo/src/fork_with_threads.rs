@@ -27,7 +27,7 @@ pub const DEMO: Demo = Demo {
 };
 
 fn run(stage: &mut Stage) -> Result<()> {
-    stage.say(
+    stage.note(
         "A fork copies the memory as it is, with every lock that is held, but only the thread that calls it. Here it is \
          done all the same, in a process that exists for that alone, with each child watched and ended.",
     );
@@ -52,7 +52,7 @@ fn run(stage: &mut Stage) -> Result<()> {
         ("is a program by Command", "holds std's stdout", command),
     ]));
     if allocation.done == allocation.tried {
-        stage.say(
+        stage.note(
             "The allocator works in the child although other threads used it at the fork: the C library takes the \
              allocator's locks before a fork and frees them after it, on both sides. It can do so for its own locks only.",
         );

@@ -46,7 +46,7 @@ pub const DEMO: Demo = Demo {
 };
 
 fn run(stage: &mut Stage) -> Result<()> {
-    stage.say(
+    stage.note(
         "For each cell a new process sets a thing up and makes a thread or a child. That one looks, changes the thing and \
          looks again; then its maker looks, changes it too, and both look once more. 'Shared': each sees the other's \
          change. 'A copy': it begins with the maker's value, and neither sees the other's change. 'The same': it is the \

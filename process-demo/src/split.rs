@@ -29,7 +29,7 @@ pub const DEMO: Demo = Demo {
 fn run(stage: &mut Stage) -> Result<()> {
     let text = Text::of(stage)?;
     let workers = shared::measure::usable_cpus().len().max(2); // One piece would not be divided.
-    stage.say(format!(
+    stage.note(format!(
         "The task: count the words of a text and add up their hashes. It is cut into {workers} pieces at white space, and \
          each piece is counted by itself. The time includes whatever it takes to hand the pieces out and to get the \
          counts back."

@@ -23,7 +23,7 @@ pub const DEMO: Demo = Demo {
 type Counts = [[usize; Ending::ALL.len()]; Writer::ALL.len()];
 
 fn run(stage: &mut Stage) -> Result<()> {
-    stage.say(
+    stage.note(
         "A process prints once and forks. Its child does nothing but end, in one of four ways; then the process itself \
          ends as by a return from main. Counted is how often the line arrives.",
     );
@@ -33,7 +33,7 @@ fn run(stage: &mut Stage) -> Result<()> {
         Ok(counts) => Some(counts),
         Err(error) => match refused(&error) {
             Some(why) => {
-                stage.say(format!("There is no terminal to print to here: {why}."));
+                stage.note(format!("There is no terminal to print to here: {why}."));
                 None
             }
             None => return Err(error),
@@ -42,7 +42,7 @@ fn run(stage: &mut Stage) -> Result<()> {
     if let Some(terminal) = &terminal {
         let others: Vec<Writer> = Writer::ALL.into_iter().filter(|one| of(terminal, *one) != of(&pipe, *one)).collect();
         match others.as_slice() {
-            [] => stage.say("On a terminal all of it is the same."),
+            [] => stage.note("On a terminal all of it is the same."),
             others => stage.table(table("Seen on a terminal, where all is the same but for", terminal, others)),
         }
     }

@@ -22,7 +22,7 @@ pub const DEMO: Demo = Demo {
 };
 
 fn run(stage: &mut Stage) -> Result<()> {
-    stage.say(
+    stage.note(
         "Two parties send one byte back and forth through two pipes, and each time one of them has it, it reads and \
          writes a block of memory of its own: its working set. A process has its own address space besides, so the \
          processor must change page tables, and may forget what it has cached of them. The control is one party alone \

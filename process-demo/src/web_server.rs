@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use shared::number::with_unit;
-use shared::{Claim, Demo, Extras, Parameter, Snippet, Stage};
+use shared::{Claim, Demo, Extras, Parameter, ParameterKind, Snippet, Stage};
 
 use capacity::Plan;
 use handler::Work;
@@ -34,14 +34,14 @@ pub const DEMO: Demo = Demo {
            there were never two, or if an answer was wrong; skipped if this machine refuses such a server.",
     extras: Extras {
         parameters: &[
-            whole("workers", "", "threads or processes that serve; 0 for as many as CPUs", 0.0, 64.0),
-            Parameter { default: 16.0, low: 1.0, ..whole("connections", "", "of the client, kept open", 0.0, 1000.0) },
-            Parameter { default: 50.0, ..whole("cpu_us", "us", "CPU time that each request takes", 0.0, 1e6) },
-            whole("wait_ms", "ms", "how long each request waits, as for a database", 0.0, 1000.0),
-            Parameter { default: 16.0, ..whole("preload_mib", "MiB", "loaded before any worker is made", 0.0, 4096.0) },
-            whole("panic_rate", "per mille", "requests that panic", 0.0, 500.0),
-            whole("segv_rate", "per mille", "requests that end in a segmentation fault", 0.0, 500.0),
-            whole("rate", "1/s", "of the paced requests; 0 for half of the slowest model's capacity", 0.0, 1e6),
+            number("workers", "", "threads or processes that serve; 0 for as many as CPUs", 0.0, 0.0, 64.0),
+            number("connections", "", "of the client, kept open", 16.0, 1.0, 1000.0),
+            number("cpu_us", "us", "CPU time that each request takes", 50.0, 0.0, 1e6),
+            number("wait_ms", "ms", "how long each request waits, as for a database", 0.0, 0.0, 1000.0),
+            number("preload_mib", "MiB", "loaded before any worker is made", 16.0, 0.0, 4096.0),
+            number("panic_rate", "per mille", "requests that panic", 0.0, 0.0, 500.0),
+            number("segv_rate", "per mille", "requests that end in a segmentation fault", 0.0, 0.0, 500.0),
+            number("rate", "1/s", "of the paced requests; 0 for half of the slowest model's capacity", 0.0, 0.0, 1e6),
         ],
         ..Extras::NONE
     },
@@ -55,8 +55,15 @@ pub const DEMO: Demo = Demo {
     run,
 };
 
-const fn whole(key: &'static str, unit: &'static str, says: &'static str, default: f64, high: f64) -> Parameter {
-    Parameter { key, unit, says, default, low: 0.0, high }
+const fn number(
+    key: &'static str,
+    unit: &'static str,
+    says: &'static str,
+    default: f64,
+    low: f64,
+    high: f64,
+) -> Parameter {
+    Parameter { key, says, kind: ParameterKind::Number { unit, default, low, high } }
 }
 
 fn run(stage: &mut Stage) -> Result<()> {
@@ -88,7 +95,7 @@ fn plan(stage: &mut Stage) -> Plan {
     let wanted_bytes = stage.setting("preload_mib") as u64 * (1 << 20);
     let preload_bytes = wanted_bytes.min(spare_bytes());
     if preload_bytes < wanted_bytes {
-        stage.say(format!("Memory is short here: only {} are preloaded.", with_unit("bytes", preload_bytes as f64)));
+        stage.note(format!("Memory is short here: only {} are preloaded.", with_unit("bytes", preload_bytes as f64)));
     }
     let ms = Duration::from_millis;
     Plan {

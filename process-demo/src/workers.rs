@@ -6,7 +6,7 @@ mod team;
 use std::time::Duration;
 
 use anyhow::Result;
-use shared::{Claim, Demo, Extras, Lane, Parameter, Snippet, Stage, Timeline, Verdict};
+use shared::{Claim, Demo, Extras, Lane, Parameter, ParameterKind, Snippet, Stage, Timeline, Verdict};
 
 use bench::{Event, What};
 
@@ -20,19 +20,13 @@ pub const DEMO: Demo = Demo {
         parameters: &[
             Parameter {
                 key: "workers",
-                unit: "",
                 says: "how many threads, and as many processes",
-                default: 5.0,
-                low: 1.0,
-                high: 64.0,
+                kind: ParameterKind::Number { unit: "", default: 5.0, low: 1.0, high: 64.0 },
             },
             Parameter {
                 key: "task_s",
-                unit: "s",
                 says: "how long each works; quick effort takes a tenth",
-                default: 2.0,
-                low: 0.01,
-                high: 60.0,
+                kind: ParameterKind::Number { unit: "s", default: 2.0, low: 0.01, high: 60.0 },
             },
         ],
         ..Extras::NONE

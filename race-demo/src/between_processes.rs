@@ -50,7 +50,7 @@ fn experiment(stage: &mut Stage, path: &Path) -> Result<()> {
     let memory = InMemory(unsafe { SharedCounter::at(region.as_ptr()) });
     let file = InFile(path);
 
-    stage.say("Two processes add one each. A byte each way over a socket makes both read before either writes.");
+    stage.note("Two processes add one each. A byte each way over a socket makes both read before either writes.");
     let rounds = stage.by_effort(100, 1000, 10_000);
     let forced = Forced {
         rounds,
@@ -58,12 +58,12 @@ fn experiment(stage: &mut Stage, path: &Path) -> Result<()> {
         in_file: trials::force(stage, file, rounds)?,
         private_right: trials::keep_private(stage, rounds)?,
     };
-    stage.say("Now nothing makes them meet but luck. To yield between read and write widens the window.");
+    stage.note("Now nothing makes them meet but luck. To yield between read and write widens the window.");
     let luck = trials::try_luck(stage, memory, file)?;
-    stage.say("And now with a fix for each: four processes at once.");
+    stage.note("And now with a fix for each: four processes at once.");
     let (in_memory, in_file) = (trials::fix(stage, memory)?, trials::fix(stage, file)?);
     let kept = Kept { sent: in_memory.sent + in_file.sent, total: in_memory.total + in_file.total };
-    stage.say("What each costs: two processes add to one total, half of the additions each.");
+    stage.note("What each costs: two processes add to one total, half of the additions each.");
     let prices = [cost::compare(stage, memory)?, cost::compare(stage, file)?].join(", ");
     conclude(stage, &forced, luck, &kept, &prices)
 }

@@ -25,7 +25,7 @@ pub const DEMO: Demo = Demo {
 };
 
 fn run(stage: &mut Stage) -> Result<()> {
-    stage.say("To add one is to read the total, add, and write it back. Here both threads read before either writes.");
+    stage.note("To add one is to read the total, add, and write it back. Here both threads read before either writes.");
     let Forced { tries, lost, lost_in_order } = trials::force(stage);
     let (luck, widened) = trials::try_luck(stage);
     let Kept { sent, total } = trials::fix(stage);

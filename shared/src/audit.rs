@@ -1,9 +1,10 @@
-//! Does every demonstration of a program hold, and does it leave nothing? For the programs' own tests.
+//! Does every demonstration of a program hold, in short and plain words, and does it leave nothing? For the programs' own tests.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::report::{Report, Status};
+use crate::wording;
 
 /// Runs every demonstration of the program in quick effort, as a user would, and returns all that is wrong.
 ///
@@ -24,12 +25,12 @@ pub fn failures(program: &str) -> Vec<String> {
     for demo in &report.demos {
         let why = demo.why.as_deref().unwrap_or("no reason given");
         match demo.status {
-            Status::Ran if demo.facts().next().is_none() => wrong.push(format!("{}: told no fact", demo.name)),
             Status::Ran => {}
             Status::Skipped => println!("{} was skipped: {why}", demo.name),
             Status::Failed => wrong.push(format!("{}: {why}", demo.name)),
         }
     }
+    wrong.extend(wording::complaints(&report));
     if report.leftovers.found() > 0 {
         wrong.push(format!("left behind: {}", report.leftovers.in_words()));
     }

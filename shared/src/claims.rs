@@ -1,8 +1,11 @@
-//! The claims of two introductory articles on threads and processes, and the rules that combine verdicts on them.
+//! The claims of two introductory articles on threads and processes.
+
+mod answers;
+mod board;
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::{ClaimReport, ClaimVerdict, DemoReport, Verdict};
+pub use board::{Given, combine, due, scoreboard};
 
 /// One claim, in the order in which a lecture would meet them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -99,6 +102,16 @@ impl Claim {
         Claim::EssentialForDesign,
     ];
 
+    /// As the document and the command line spell it: `ipc-adds-overhead`.
+    pub fn name(self) -> String {
+        serde_json::to_value(self).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+
+    /// The claim of that name.
+    pub fn named(name: &str) -> Option<Claim> {
+        serde_json::from_value(name.into()).ok()
+    }
+
     /// The claim in our own words.
     pub fn says(self) -> &'static str {
         match self {
@@ -158,98 +171,9 @@ impl Claim {
     }
 }
 
-/// What several demonstrations' verdicts on one claim say together, with the sentences that decided.
-///
-/// A failed one makes the claim failed. Those that decided (`holds`, `qualified`, `refuted`) give their verdict if they
-/// agree; if they do not, the claim is true under a condition: `qualified`, with all their sentences. Undecided and
-/// skipped ones count only where nothing decided; there, one that tried says more than one that could not.
-pub fn combine(verdicts: &[&ClaimVerdict]) -> (Verdict, String) {
-    let with = |wanted: &[Verdict]| -> Vec<&ClaimVerdict> {
-        verdicts.iter().copied().filter(|given| wanted.contains(&given.verdict)).collect()
-    };
-    let decided = with(&[Verdict::Holds, Verdict::Qualified, Verdict::Refuted]);
-    let ways = [with(&[Verdict::Failed]), decided, with(&[Verdict::Undecided]), with(&[Verdict::Skipped])];
-    let Some(deciding) = ways.iter().find(|given| !given.is_empty()) else {
-        return (Verdict::Undecided, "no demonstration answers it yet".to_owned());
-    };
-    let first = deciding[0].verdict;
-    let agree = deciding.iter().all(|given| given.verdict == first);
-    (if agree { first } else { Verdict::Qualified }, sentences(deciding))
-}
-
-/// Every claim that a demonstration answered, in the lecture's order, with what all of them say together.
-pub fn scoreboard<'a>(demos: impl Iterator<Item = &'a DemoReport>) -> Vec<ClaimReport> {
-    let given: Vec<&ClaimVerdict> = demos.flat_map(|demo| &demo.verdicts).collect();
-    let report = |&claim: &Claim| {
-        let of_claim: Vec<&ClaimVerdict> = given.iter().copied().filter(|verdict| verdict.claim == claim).collect();
-        if of_claim.is_empty() {
-            return None;
-        }
-        let (verdict, because) = combine(&of_claim);
-        Some(ClaimReport { claim, says: claim.says().to_owned(), verdict, because })
-    };
-    Claim::ALL.iter().filter_map(report).collect()
-}
-
-/// The claims that no demonstration has answered yet.
-pub fn due(answered: &[ClaimReport]) -> Vec<Claim> {
-    let is_due = |claim: &Claim| answered.iter().all(|report| report.claim != *claim);
-    Claim::ALL.iter().copied().filter(is_due).collect()
-}
-
-/// A lone sentence as it is; several, each said once, with the stops that keep them apart.
-fn sentences(verdicts: &[&ClaimVerdict]) -> String {
-    let mut different: Vec<&str> = Vec::new();
-    for verdict in verdicts {
-        let sentence = verdict.because.trim();
-        if !sentence.is_empty() && !different.contains(&sentence) {
-            different.push(sentence);
-        }
-    }
-    match different.as_slice() {
-        [] => String::new(),
-        [one] => (*one).to_owned(),
-        several => several.iter().map(|text| full(text)).collect::<Vec<_>>().join(" "),
-    }
-}
-
-/// With a capital at its start and a stop at its end.
-fn full(sentence: &str) -> String {
-    let mut rest = sentence.trim_end_matches('.').chars();
-    let first = rest.next().map(char::to_uppercase);
-    first.into_iter().flatten().chain(rest).chain(['.']).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Status;
-    use Verdict::{Failed, Holds, Qualified, Refuted, Skipped, Undecided};
-
-    fn given(claim: Claim, verdict: Verdict, because: &str) -> ClaimVerdict {
-        ClaimVerdict { claim, verdict, because: because.to_owned(), value: None, unit: None }
-    }
-
-    fn combined(verdicts: &[(Verdict, &str)]) -> (Verdict, String) {
-        let all: Vec<_> = verdicts.iter().map(|(verdict, text)| given(Claim::OwnPid, *verdict, text)).collect();
-        combine(&all.iter().collect::<Vec<_>>())
-    }
-
-    fn demo(verdicts: Vec<ClaimVerdict>) -> DemoReport {
-        DemoReport {
-            name: "x".to_owned(),
-            question: "x?".to_owned(),
-            answer: String::new(),
-            rule: String::new(),
-            spoiled: vec![],
-            seconds: 0.0,
-            status: Status::Ran,
-            why: None,
-            verdicts,
-            content: vec![],
-            snippets: vec![],
-        }
-    }
 
     #[test]
     fn every_claim_is_listed_once_in_its_order() {
@@ -267,49 +191,9 @@ mod tests {
     }
 
     #[test]
-    fn verdicts_that_agree_stay_what_they_are() {
-        for verdict in [Holds, Qualified, Refuted, Undecided, Skipped, Failed] {
-            assert_eq!(combined(&[(verdict, "one")]), (verdict, "one".to_owned()));
-            assert_eq!(combined(&[(verdict, "One."), (verdict, "two")]), (verdict, "One. Two.".to_owned()));
-            assert_eq!(combined(&[(verdict, "one"), (verdict, "one")]), (verdict, "one".to_owned()));
-        }
-    }
-
-    #[test]
-    fn those_that_decided_and_differ_make_it_qualified_with_every_sentence() {
-        for (one, other) in [(Holds, Refuted), (Refuted, Holds), (Holds, Qualified), (Qualified, Refuted)] {
-            assert_eq!(combined(&[(one, "A"), (other, "B")]), (Qualified, "A. B.".to_owned()));
-        }
-    }
-
-    #[test]
-    fn undecided_and_skipped_count_only_where_nothing_decided() {
-        for decided in [Holds, Qualified, Refuted] {
-            let all = [(Undecided, "not seen"), (decided, "seen"), (Skipped, "no room")];
-            assert_eq!(combined(&all), (decided, "seen".to_owned()));
-        }
-        assert_eq!(combined(&[(Skipped, "no room"), (Undecided, "not seen")]), (Undecided, "not seen".to_owned()));
-        assert_eq!(combined(&[]).0, Undecided);
-    }
-
-    #[test]
-    fn one_failure_fails_the_claim() {
-        for other in [Holds, Qualified, Refuted, Undecided, Skipped] {
-            assert_eq!(combined(&[(other, "fine"), (Failed, "crashed")]), (Failed, "crashed".to_owned()));
-        }
-    }
-
-    #[test]
-    fn the_scoreboard_has_each_answered_claim_once_and_the_rest_are_due() {
-        let demos = [
-            demo(vec![given(Claim::SharedVariablesRace, Holds, "a"), given(Claim::OwnPid, Holds, "b")]),
-            demo(vec![given(Claim::SharedVariablesRace, Refuted, "c")]),
-        ];
-        let board = scoreboard(demos.iter());
-        let short: Vec<_> = board.iter().map(|one| (one.claim, one.verdict, one.because.as_str())).collect();
-        assert_eq!(short, [(Claim::OwnPid, Holds, "b"), (Claim::SharedVariablesRace, Qualified, "A. C.")]);
-        let due = due(&board);
-        assert_eq!(due.len(), Claim::ALL.len() - 2);
-        assert!(!due.contains(&Claim::OwnPid) && due.contains(&Claim::OwnAddressSpace));
+    fn a_claim_has_the_name_that_the_document_gives_it() {
+        assert_eq!(Claim::IpcAddsOverhead.name(), "ipc-adds-overhead");
+        assert_eq!(Claim::named("ipc-adds-overhead"), Some(Claim::IpcAddsOverhead));
+        assert_eq!(Claim::named("no-such-claim"), None);
     }
 }

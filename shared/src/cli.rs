@@ -4,13 +4,15 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser};
 
+use crate::claims::Claim;
 use crate::demo::{Demo, Parameter};
 use crate::report::Effort;
-use crate::text::hanging;
+use crate::stage::Setting;
+use crate::text::{Extent, hanging};
 
 /// Of the help, also where there is no terminal.
 const WIDTH: usize = 80;
@@ -25,6 +27,14 @@ pub struct Options {
     /// One line each: name, tab, question
     #[arg(long)]
     pub list: bool,
+
+    /// Show everything: all tables, every fact, the rules, what disturbed the run
+    #[arg(long)]
+    pub full: bool,
+
+    /// Print a claim and the rules by which demonstrations answer it
+    #[arg(long, value_name = "CLAIM", value_parser = claim(), hide_possible_values = true)]
+    pub explain: Option<Claim>,
 
     /// How much to spend: shapes for the impatient, the tour's sizes, or large sizes and long series
     #[arg(long, value_enum, default_value = "normal")]
@@ -53,6 +63,10 @@ pub struct Options {
     /// Seconds that one demonstration may take [default: 30, 300 or 1800, by effort]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub deadline: Option<u64>,
+
+    /// The tour's own: of what is explained, only the rules
+    #[arg(long, hide = true, requires = "explain")]
+    pub rules_only: bool,
 
     /// The runner's own: be the process in which the named demonstration runs
     #[arg(long, hide = true)]
@@ -89,13 +103,17 @@ impl Options {
     }
 
     /// The user's values for the parameters that this demonstration declares.
-    pub fn settings(&self, demo: &Demo) -> Vec<(&'static str, f64)> {
+    pub fn settings(&self, demo: &Demo) -> Vec<(&'static str, Setting)> {
         let given = |parameter: &Parameter| {
-            let setting =
+            let value =
                 self.set.iter().rev().find_map(|setting| setting.strip_prefix(parameter.key)?.strip_prefix('='));
-            (parameter.key, setting.and_then(|value| value.parse().ok()).unwrap_or(parameter.default))
+            (parameter.key, value.and_then(|text| parameter.kind.read(text)).unwrap_or(parameter.kind.default()))
         };
         demo.extras.parameters.iter().map(given).collect()
+    }
+
+    pub fn extent(&self) -> Extent {
+        if self.full { Extent::Full } else { Extent::Brief }
     }
 
     pub fn deadline_s(&self) -> u64 {
@@ -112,9 +130,8 @@ fn command(demos: &'static [Demo], program: &str) -> clap::Command {
     let mut after = String::from("Demonstrations:\n");
     for demo in demos {
         after += &format!("  {}\n{}", demo.name, hanging("      ", demo.question, WIDTH));
-        for Parameter { key, unit, says, default, low, high } in demo.extras.parameters {
-            let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
-            let says = format!("{says} ({low} to {high}{unit}, default {default})");
+        for Parameter { key, says, kind } in demo.extras.parameters {
+            let says = format!("{says} ({}, default {})", kind.range(), kind.default());
             after += &hanging(&format!("      --set {key}=VALUE  "), &says, WIDTH);
         }
         if let Some(says) = demo.extras.input {
@@ -134,6 +151,12 @@ fn command(demos: &'static [Demo], program: &str) -> clap::Command {
         .after_help(after)
 }
 
+/// Takes a claim by its name; a mistyped one is answered with the nearest.
+pub fn claim() -> impl TypedValueParser<Value = Claim> {
+    let names = Claim::ALL.iter().map(|claim| PossibleValue::new(claim.name()));
+    PossibleValuesParser::new(names).map(|name| Claim::named(&name).expect("it is one of the names"))
+}
+
 /// Refuses a file that cannot be read, and one that a demonstration asked for by name has no use for.
 fn check_input(file: &Path, options: &Options, demos: &'static [Demo]) -> Result<(), String> {
     let takes = |demo: &&Demo| demo.extras.input.is_some();
@@ -149,24 +172,22 @@ fn check_input(file: &Path, options: &Options, demos: &'static [Demo]) -> Result
     }
 }
 
-/// Refuses a setting that none of the demonstrations declares, or that is out of its range.
+/// Refuses a setting that none of the demonstrations declares, or that may not be.
 fn check(setting: &str, demos: &[&Demo]) -> Result<(), String> {
     let declared: Vec<&Parameter> = demos.iter().flat_map(|demo| demo.extras.parameters).collect();
     let there_is = || match declared.as_slice() {
         [] => "these demonstrations have no parameters".to_owned(),
         some => {
-            let each =
-                some.iter().map(|p| format!("{} ({} to {} {})", p.key, p.low, p.high, p.unit).replace(" )", ")"));
-            format!("there is: {}", each.collect::<Vec<_>>().join(", "))
+            let each: Vec<String> = some.iter().map(|one| format!("{} ({})", one.key, one.kind.range())).collect();
+            format!("there is: {}", each.join(", "))
         }
     };
     let (key, value) =
         setting.split_once('=').ok_or_else(|| format!("'{setting}' is not KEY=VALUE; {}", there_is()))?;
     let mut matching = declared.iter().filter(|parameter| parameter.key == key).peekable();
     matching.peek().ok_or_else(|| format!("no parameter '{key}'; {}", there_is()))?;
-    let number: f64 = value.parse().map_err(|_| format!("'{value}' is not a number; {}", there_is()))?;
-    match matching.find(|parameter| !(parameter.low..=parameter.high).contains(&number)) {
-        Some(_) => Err(format!("{key}={value} is out of range; {}", there_is())),
+    match matching.find(|parameter| parameter.kind.read(value).is_none()) {
+        Some(_) => Err(format!("{key}={value} cannot be; {}", there_is())),
         None => Ok(()),
     }
 }
@@ -174,14 +195,23 @@ fn check(setting: &str, demos: &[&Demo]) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::Extras;
+    use crate::demo::{Extras, ParameterKind};
 
-    const PARAMETER: Parameter =
-        Parameter { key: "task_s", unit: "s", says: "how long", default: 5.0, low: 0.0, high: 60.0 };
+    const PARAMETER: Parameter = Parameter {
+        key: "task_s",
+        says: "how long",
+        kind: ParameterKind::Number { unit: "s", default: 5.0, low: 0.0, high: 60.0 },
+    };
+    const ORDER: Parameter = Parameter {
+        key: "order",
+        says: "who goes when",
+        kind: ParameterKind::Word { alphabet: "AB", default: "ABBA", most: 6 },
+    };
     const DEMOS: &[Demo] = &[
         demo("lost-update", Extras { parameters: &[PARAMETER], ..Extras::NONE }),
         demo("visibility", Extras::NONE),
         demo("split", Extras { input: Some("text"), ..Extras::NONE }),
+        demo("interleavings", Extras { parameters: &[ORDER], ..Extras::NONE }),
     ];
 
     const fn demo(name: &'static str, extras: Extras) -> Demo {
@@ -195,7 +225,7 @@ mod tests {
     #[test]
     fn no_name_selects_all_and_names_keep_the_reading_order() {
         let names = |words| parse(words).unwrap().selected(DEMOS).iter().map(|demo| demo.name).collect::<Vec<_>>();
-        assert_eq!(names(&[]), ["lost-update", "visibility", "split"]);
+        assert_eq!(names(&[]), ["lost-update", "visibility", "split", "interleavings"]);
         assert_eq!(names(&["visibility", "lost-update", "visibility"]), ["lost-update", "visibility"]);
     }
 
@@ -209,12 +239,24 @@ mod tests {
     #[test]
     fn settings_are_checked_against_what_is_declared() {
         let given = parse(&["lost-update", "--set", "task_s=2"]).unwrap();
-        assert_eq!(given.settings(&DEMOS[0]), [("task_s", 2.0)]);
+        assert_eq!(given.settings(&DEMOS[0]), [("task_s", Setting::Number(2.0))]);
         for wrong in ["task=2", "task_s", "task_s=x", "task_s=61", "task_s=NaN"] {
             let error = parse(&["lost-update", "--set", wrong]).unwrap_err();
             assert!(error.to_string().contains("there is: task_s (0 to 60 s)"), "{error}");
         }
         assert!(parse(&["visibility", "--set", "task_s=2"]).unwrap_err().to_string().contains("no parameters"));
+    }
+
+    #[test]
+    fn a_word_is_of_its_letters_and_no_longer_than_it_may_be() {
+        let order = |text: &str| parse(&["interleavings", "--set", &format!("order={text}")]);
+        assert_eq!(order("BA").unwrap().settings(&DEMOS[3]), [("order", Setting::Word("BA".to_owned()))]);
+        assert_eq!(order("").unwrap().settings(&DEMOS[3]), [("order", Setting::Word(String::new()))]);
+        assert_eq!(parse(&[]).unwrap().settings(&DEMOS[3]), [("order", Setting::Word("ABBA".to_owned()))]);
+        for wrong in ["ABC", "ab", "ABABABA", "A B"] {
+            let error = order(wrong).unwrap_err().to_string();
+            assert!(error.contains("there is: order (up to 6 letters of AB)"), "{error}");
+        }
     }
 
     #[test]

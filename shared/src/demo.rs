@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use crate::claims::Claim;
 use crate::report::SnippetText;
-use crate::stage::Stage;
+use crate::stage::{Setting, Stage};
 
 /// One demonstration. Its file is its name with `_` for `-`; its place in `DEMOS` is its place in the reading order.
 pub struct Demo {
@@ -42,14 +42,56 @@ pub struct ProgramRole {
     pub play: fn(&[OsString]) -> u8,
 }
 
-/// A number that the user may set: `--set task_s=2`.
+/// What the user may set: `--set task_s=2`, `--set order=ABBA`.
 pub struct Parameter {
     pub key: &'static str,
-    pub unit: &'static str,
     pub says: &'static str,
-    pub default: f64,
-    pub low: f64,
-    pub high: f64,
+    pub kind: ParameterKind,
+}
+
+pub enum ParameterKind {
+    Number {
+        unit: &'static str,
+        default: f64,
+        low: f64,
+        high: f64,
+    },
+    /// A word of these letters, so many of them at most.
+    Word {
+        alphabet: &'static str,
+        default: &'static str,
+        most: usize,
+    },
+}
+
+impl ParameterKind {
+    pub(crate) fn default(&self) -> Setting {
+        match *self {
+            ParameterKind::Number { default, .. } => Setting::Number(default),
+            ParameterKind::Word { default, .. } => Setting::Word(default.to_owned()),
+        }
+    }
+
+    /// The user's value, if it may be one.
+    pub(crate) fn read(&self, text: &str) -> Option<Setting> {
+        match *self {
+            ParameterKind::Number { low, high, .. } => {
+                text.parse().ok().filter(|number| (low..=high).contains(number)).map(Setting::Number)
+            }
+            ParameterKind::Word { alphabet, most, .. } => {
+                let may_be = text.chars().count() <= most && text.chars().all(|letter| alphabet.contains(letter));
+                may_be.then(|| Setting::Word(text.to_owned()))
+            }
+        }
+    }
+
+    /// What it may be: "0 to 60 s", "up to 8 letters of AB".
+    pub(crate) fn range(&self) -> String {
+        match *self {
+            ParameterKind::Number { unit, low, high, .. } => format!("{low} to {high} {unit}").trim_end().to_owned(),
+            ParameterKind::Word { alphabet, most, .. } => format!("up to {most} letters of {alphabet}"),
+        }
+    }
 }
 
 /// A snippet's file: its path from the project's root, and its text.
@@ -65,6 +107,6 @@ impl Snippet {
     }
 
     pub fn to_text(&self) -> SnippetText {
-        SnippetText { path: self.path.to_owned(), needs: self.needs().to_owned(), text: self.text.to_owned() }
+        SnippetText { needs: self.needs().to_owned(), text: self.text.to_owned() }
     }
 }

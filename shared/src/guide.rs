@@ -1,69 +1,59 @@
 //! Thread or process, on this machine? How long work must be before starting a worker, or a message to it, is cheap.
 
 use crate::number::with_unit;
-use crate::report::{Comparison, ComparisonRow, Content, MeasuredRow, Report};
+use crate::report::{ComparisonRow, Content, MeasuredRow, Report, RowRole};
 
 /// A cost counts as small when it is less than this part of the whole.
 const SMALL: f64 = 0.05;
 
+/// The comparisons that the guide reads, by their keys.
+const STARTS: &str = "start";
+const ROUND_TRIPS: &str = "round-trip";
+
 /// The guide's sentences; none where the demonstrations that they rest on have not run.
 pub fn sentences(topics: &[Report]) -> Vec<String> {
-    let starts = comparison(topics, "process-demo", "start-cost").map(starting);
-    let messages = comparison(topics, "ipc-demo", "round-trip").map(talking);
-    starts.into_iter().chain(messages).flatten().collect()
-}
-
-/// What one start costs, and the shortest task that it is small beside.
-fn starting(comparison: &Comparison) -> Vec<String> {
-    let line = |row: &MeasuredRow| {
+    let starts = [("thread", RowRole::Threads), ("process", RowRole::Processes)].map(|(who, role)| {
+        let row = fastest(topics, STARTS, role)?;
         let (cost, task) = (with_unit("ns", row.median), with_unit("ns", row.median / SMALL));
-        format!("A worker by {} costs {cost} to start and wait for: worth it for tasks of {task} or more.", row.label)
-    };
-    measured(comparison).map(line).collect()
-}
-
-/// Rows that nobody can use as they are: they burn a whole CPU for as long as they wait.
-const BUSY: [&str; 2] = ["spin", "yield"];
-
-/// The fastest way to talk between threads and between processes, and the work that a message must bring with it.
-fn talking(comparison: &Comparison) -> Vec<String> {
-    let fastest = |who: &str| {
-        let usable = |row: &&MeasuredRow| !BUSY.iter().any(|busy| row.label.starts_with(busy));
-        let rows = measured(comparison).filter(move |row| row.label.ends_with(who)).filter(usable);
-        rows.min_by(|a, b| a.median.total_cmp(&b.median))
-    };
-    let line = |who: &str| {
-        let row = fastest(who)?;
+        Some(format!("Starting a {who} costs {cost} ({}): worth it for a task of {task} or more.", row.label))
+    });
+    let talks = [("threads", RowRole::Threads), ("processes", RowRole::Processes)].map(|(who, role)| {
+        let row = fastest(topics, ROUND_TRIPS, role)?;
         let (cost, work) = (with_unit("ns", row.median), with_unit("ns", row.median / SMALL));
-        let by = row.label.trim_end_matches(who).trim_end_matches([',', ' ', '*']);
-        Some(format!(
-            "Two {who} ask and answer in {cost} at best ({by}): cheap if each question brings {work} of work."
-        ))
-    };
-    ["threads", "processes"].into_iter().filter_map(line).collect()
+        Some(format!("Asking one of two {who} costs {cost} ({}): worth it for {work} of work or more.", row.key))
+    });
+    starts.into_iter().chain(talks).flatten().collect()
 }
 
-fn comparison<'r>(topics: &'r [Report], topic: &str, demo: &str) -> Option<&'r Comparison> {
-    let topic = topics.iter().find(|known| known.topic == topic)?;
-    let demo = topic.demos.iter().find(|known| known.name == demo)?;
-    demo.content.iter().find_map(|content| if let Content::Comparison(found) = content { Some(found) } else { None })
-}
-
-fn measured(comparison: &Comparison) -> impl Iterator<Item = &MeasuredRow> {
-    comparison.rows.iter().filter_map(|row| if let ComparisonRow::Measured(row) = row { Some(row) } else { None })
+/// The quickest row of a role in the comparison of that key; a row that burns a CPU while it waits has another role.
+fn fastest<'r>(topics: &'r [Report], key: &str, role: RowRole) -> Option<&'r MeasuredRow> {
+    let contents = topics.iter().flat_map(|topic| &topic.demos).flat_map(|demo| &demo.content);
+    let mut comparisons = contents.filter_map(|item| match &item.content {
+        Content::Comparison(found) if found.key.as_deref() == Some(key) => Some(found),
+        _ => None,
+    });
+    let rows = comparisons.next()?.rows.iter().filter_map(|row| match row {
+        ComparisonRow::Measured(row) if row.role == Some(role) => Some(row),
+        _ => None,
+    });
+    rows.min_by(|a, b| a.median.total_cmp(&b.median))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::machine::Machine;
-    use crate::report::{DemoReport, Effort, Placement};
+    use crate::report::{Comparison, DemoReport, Effort, Item, Placement};
 
-    fn topic(name: &str, demo: &str, rows: &[(&str, f64)]) -> Report {
-        let row = |&(label, median): &(&str, f64)| {
+    fn topic(key: &str, rows: &[(&str, RowRole, f64)]) -> Report {
+        let row = |&(name, role, median): &(&str, RowRole, f64)| {
             ComparisonRow::Measured(MeasuredRow {
-                label: label.to_owned(),
+                label: format!("by {name}"),
+                key: name.to_owned(),
+                role: Some(role),
+                detail: false,
                 placement: Placement::Free,
+                cpus: Vec::new(),
                 unit: "ns".to_owned(),
                 steps: 1,
                 samples: vec![median],
@@ -74,39 +64,41 @@ mod tests {
                 cpu_ns: None,
             })
         };
-        let comparison =
-            Comparison { title: String::new(), differs_in: String::new(), rows: rows.iter().map(row).collect() };
-        let mut report = DemoReport::new(demo, "?", "");
-        report.content.push(Content::Comparison(comparison));
-        Report { demos: vec![report], ..Report::new(name, Effort::Quick, Machine::default()) }
+        let comparison = Comparison {
+            key: Some(key.to_owned()),
+            title: String::new(),
+            differs_in: String::new(),
+            rows: rows.iter().map(row).collect(),
+        };
+        let mut report = DemoReport::new("any", "?", "");
+        report.content.push(Item { content: Content::Comparison(comparison), detail: true });
+        Report { demos: vec![report], ..Report::new("any", Effort::Quick, Machine::default()) }
     }
 
     #[test]
     fn a_task_is_long_enough_at_twenty_times_the_start() {
-        let said = sentences(&[topic("process-demo", "start-cost", &[("fork", 150_000.0)])]);
-        assert_eq!(
-            said,
-            ["A worker by fork costs 150 us to start and wait for: worth it for tasks of 3.00 ms or more."]
-        );
+        let said = sentences(&[topic("start", &[("fork", RowRole::Processes, 150_000.0)])]);
+        assert_eq!(said, ["Starting a process costs 150 us (by fork): worth it for a task of 3.00 ms or more."]);
     }
 
     #[test]
-    fn the_fastest_of_each_kind_is_named() {
+    fn the_fastest_of_each_role_is_named_whatever_its_label_says_and_the_busy_ones_are_not() {
         let rows = [
-            ("pipe, processes", 9e3),
-            ("ring*, processes", 900.0),
-            ("spin*, processes", 600.0),
-            ("pipe, threads", 8e3),
-            ("crossbeam bounded(1), threads", 800.0),
+            ("pipe", RowRole::Processes, 9e3),
+            ("ring", RowRole::Processes, 900.0),
+            ("spin", RowRole::Busy, 600.0),
+            ("pipe", RowRole::Threads, 8e3),
+            ("crossbeam", RowRole::Threads, 800.0),
         ];
-        let said = sentences(&[topic("ipc-demo", "round-trip", &rows)]);
-        assert!(said[0].contains("Two threads ask and answer in 800 ns at best (crossbeam bounded(1))"), "{said:?}");
-        assert!(said[1].contains("Two processes ask and answer in 900 ns at best (ring)"), "{said:?}");
+        let said = sentences(&[topic("round-trip", &rows)]);
+        assert!(said[0].starts_with("Asking one of two threads costs 800 ns (crossbeam)"), "{said:?}");
+        assert!(said[1].starts_with("Asking one of two processes costs 900 ns (ring)"), "{said:?}");
     }
 
     #[test]
     fn without_figures_nothing_is_said() {
         assert!(sentences(&[]).is_empty());
-        assert!(sentences(&[topic("ipc-demo", "round-trip", &[])]).is_empty());
+        assert!(sentences(&[topic("round-trip", &[])]).is_empty());
+        assert!(sentences(&[topic("another", &[("ring", RowRole::Threads, 1.0)])]).is_empty());
     }
 }

@@ -21,11 +21,14 @@ pub mod stage;
 pub mod stats;
 pub mod text;
 pub mod tour;
+pub mod wording;
 
 pub use claims::Claim;
-pub use demo::{Demo, Extras, Parameter, ProgramRole, Snippet};
+pub use demo::{Demo, Extras, Parameter, ParameterKind, ProgramRole, Snippet};
 pub use refused::refused;
-pub use report::{Cell, Column, Effort, Lane, Mood, Placement, Role, Table, Timeline, Verdict};
+pub use report::{
+    Cell, Column, Effort, Lane, Map, MapRow, Mood, Placement, Role, RowRole, Ruling, Sign, Table, Timeline, Verdict,
+};
 pub use runner::main;
 pub use spare::spare_bytes;
 pub use stage::Stage;

@@ -12,15 +12,16 @@ use anyhow::{Result, ensure};
 use nix::unistd::Pid;
 
 pub use clock::{Calibration, Clock, SystemClock};
-pub use measured::{Figures, Measured, Row};
-pub use placement::{Pinned, Seat, Seats, usable_cpus};
+pub use measured::{Figures, Measured, Row, RowName};
+pub use placement::{PinTo, Pinned, Pinning, usable_cpus};
 
-use crate::report::{Effort, Placement};
+use crate::report::{Effort, Placement, RowRole};
 use entry::{Entry, prepare_all};
 use spoilers::Watch;
 
 /// Rivals to be measured together, in turn; they differ in one thing.
 pub struct Contest<'a> {
+    key: Option<String>,
     title: String,
     differs_in: String,
     timing: Timing,
@@ -38,13 +39,13 @@ pub enum Timing {
 
 /// One row to be: how to get ready, and whether that takes a process.
 pub struct Rival<'a> {
-    label: String,
+    name: RowName,
     placement: Placement,
     parties: Parties,
     prepare: Prepare<'a>,
 }
 
-type Prepare<'a> = Box<dyn FnOnce(Seats) -> Result<Ready<'a>> + 'a>;
+type Prepare<'a> = Box<dyn FnOnce(Pinning) -> Result<Ready<'a>> + 'a>;
 type Turn<'a> = Box<dyn FnMut(u64) -> Result<u64> + 'a>;
 type CpuTime<'a> = Box<dyn FnMut() -> Option<u64> + 'a>;
 
@@ -85,29 +86,50 @@ impl<'a> Ready<'a> {
 impl<'a> Rival<'a> {
     /// A rival whose preparation forks: it is prepared before any rival's threads start.
     ///
-    /// The preparation gets the two sides' seats; `seats.peer.sit()` pins the peer. An error that means 'refused by
+    /// The preparation gets the two sides' pinning; `pinning.peer.pin()` pins the peer. An error that means 'refused by
     /// this machine', then or at the first use, makes a skipped row with its reason.
     pub fn of_processes(
         label: impl Into<String>,
         placement: Placement,
-        prepare: impl FnOnce(Seats) -> Result<Ready<'a>> + 'a,
+        prepare: impl FnOnce(Pinning) -> Result<Ready<'a>> + 'a,
     ) -> Rival<'a> {
-        Rival { label: label.into(), placement, parties: Parties::Processes, prepare: Box::new(prepare) }
+        Rival { name: RowName::of(label), placement, parties: Parties::Processes, prepare: Box::new(prepare) }
     }
 
     /// A rival of one or more threads of this process.
     pub fn of_threads(
         label: impl Into<String>,
         placement: Placement,
-        prepare: impl FnOnce(Seats) -> Result<Ready<'a>> + 'a,
+        prepare: impl FnOnce(Pinning) -> Result<Ready<'a>> + 'a,
     ) -> Rival<'a> {
-        Rival { label: label.into(), placement, parties: Parties::Threads, prepare: Box::new(prepare) }
+        Rival { name: RowName::of(label), placement, parties: Parties::Threads, prepare: Box::new(prepare) }
+    }
+
+    /// What the row is of, for those who read rows and not labels: `("ring", RowRole::Processes)`.
+    #[must_use]
+    pub fn known_as(mut self, key: impl Into<String>, role: RowRole) -> Rival<'a> {
+        (self.name.key, self.name.role) = (key.into(), Some(role));
+        self
+    }
+
+    /// Shown by `--full` alone.
+    #[must_use]
+    pub fn in_detail(mut self) -> Rival<'a> {
+        self.name.detail = true;
+        self
     }
 }
 
 impl<'a> Contest<'a> {
     pub fn new(title: impl Into<String>, differs_in: impl Into<String>, timing: Timing) -> Contest<'a> {
-        Contest { title: title.into(), differs_in: differs_in.into(), timing, rivals: Vec::new() }
+        Contest { key: None, title: title.into(), differs_in: differs_in.into(), timing, rivals: Vec::new() }
+    }
+
+    /// The key by which the guide finds what was measured: `start`, `round-trip`.
+    #[must_use]
+    pub fn known_as(mut self, key: &str) -> Contest<'a> {
+        self.key = Some(key.to_owned());
+        self
     }
 
     /// Adds a row; rows stand in this order.
@@ -134,8 +156,8 @@ impl<'a> Contest<'a> {
         let mut spoiled = watch.findings(clock, entries.iter().any(Entry::shares_a_cpu));
         let rows: Vec<Row> = entries.into_iter().map(Entry::into_row).collect();
         spoiled.extend(rows.iter().filter_map(|row| row.two_modes(&calibration)));
-        let (title, differs_in) = (self.title, self.differs_in);
-        Ok(Measured { title, differs_in, timing: self.timing, calibration, rows, spoiled })
+        let (key, title, differs_in) = (self.key, self.title, self.differs_in);
+        Ok(Measured { key, title, differs_in, timing: self.timing, calibration, rows, spoiled })
     }
 }
 
@@ -186,15 +208,16 @@ pub struct Budget {
 impl Budget {
     pub fn of(effort: Effort) -> Budget {
         const MS: u64 = 1_000_000;
+        const EVENTS: u64 = 25; // Those of one round move together: more rounds tell more than more events.
         match effort {
             Effort::Quick => {
                 Budget { rounds: 15, time_ns: 700 * MS, sample_ns: MS / 2, events: 10, warm_up_ns: 20 * MS }
             }
             Effort::Normal => {
-                Budget { rounds: 101, time_ns: 10_000 * MS, sample_ns: MS, events: 100, warm_up_ns: 300 * MS }
+                Budget { rounds: 101, time_ns: 10_000 * MS, sample_ns: MS, events: EVENTS, warm_up_ns: 300 * MS }
             }
             Effort::Thorough => {
-                Budget { rounds: 401, time_ns: 120_000 * MS, sample_ns: 2 * MS, events: 64, warm_up_ns: 1_000 * MS }
+                Budget { rounds: 401, time_ns: 120_000 * MS, sample_ns: 2 * MS, events: EVENTS, warm_up_ns: 1_000 * MS }
             }
         }
     }

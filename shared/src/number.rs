@@ -105,6 +105,26 @@ pub fn three_digits(value: f64) -> String {
     if decimals == 0 { whole(rounded) } else { format!("{rounded:.decimals$}") }
 }
 
+/// A ratio of two times as people say it: "117 times faster", "1.07 times slower".
+pub fn ratio_in_words(ratio: f64) -> String {
+    if ratio < 1.0 {
+        format!("{} times faster", three_digits(1.0 / ratio))
+    } else {
+        format!("{} times slower", three_digits(ratio))
+    }
+}
+
+/// The interval of such a ratio, in the same sense.
+pub fn ratio_interval(ratio: f64, low: f64, high: f64) -> String {
+    let (low, high) = if ratio < 1.0 { (1.0 / high, 1.0 / low) } else { (low, high) };
+    format!("{} to {}", three_digits(low), three_digits(high))
+}
+
+/// So many things: "1 fact", "11 facts".
+pub fn counted(number: usize, thing: &str) -> String {
+    format!("{} {thing}{}", count(number as u64), if number == 1 { "" } else { "s" })
+}
+
 /// A count, thousands separated by commas.
 pub fn count(value: u64) -> String {
     grouped(&value.to_string())
@@ -195,6 +215,14 @@ mod tests {
         assert_eq!([shares.show(8.35), shares.show(50.0)], ["8.35", "50.0"]);
         let counts = Scale::of("", &[6301.0, 50.0, f64::NAN]);
         assert_eq!([counts.show(6301.0), counts.show(50.0)], ["6,301", "50"]);
+    }
+
+    #[test]
+    fn a_ratio_is_told_as_people_say_it() {
+        assert_eq!(ratio_in_words(0.008_55), "117 times faster");
+        assert_eq!(ratio_in_words(1.07), "1.07 times slower");
+        assert_eq!(ratio_interval(0.5, 0.4, 0.625), "1.60 to 2.50");
+        assert_eq!(ratio_interval(2.0, 1.9, 2.1), "1.90 to 2.10");
     }
 
     #[test]

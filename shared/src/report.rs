@@ -1,19 +1,24 @@
 //! What a run found, as plain data: the document that every renderer reads.
 
 mod content;
+mod digits;
 mod fold;
 mod leftovers;
+mod verdict;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::claims::Claim;
 use crate::machine::Machine;
 pub use content::*;
+pub(crate) use digits::significant;
 pub use fold::Event;
 pub use leftovers::Leftovers;
+pub use verdict::*;
 
 /// The version of the document's layout.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// One program's run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +29,8 @@ pub struct Report {
     pub effort: Effort,
     pub machine: Machine,
     pub demos: Vec<DemoReport>,
+    /// Every snippet that a demonstration names, by its path, once.
+    pub snippets: BTreeMap<String, SnippetText>,
     pub leftovers: Leftovers,
 }
 
@@ -51,15 +58,21 @@ pub enum Effort {
 pub struct DemoReport {
     pub name: String,
     pub question: String,
+    /// The result in nine words, the number first.
+    pub headline: String,
     pub answer: String,
+    /// What to do with the answer, in one line.
+    pub advice: String,
     pub rule: String,
     pub spoiled: Vec<String>,
+    #[serde(serialize_with = "digits::number")]
     pub seconds: f64,
     pub status: Status,
     pub why: Option<String>,
     pub verdicts: Vec<ClaimVerdict>,
-    pub content: Vec<Content>,
-    pub snippets: Vec<SnippetText>,
+    pub content: Vec<Item>,
+    /// The paths of its snippets.
+    pub snippets: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,41 +83,9 @@ pub enum Status {
     Failed,
 }
 
-/// What an experiment says of a claim. `Qualified`: true under a condition that the sentence names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    Holds,
-    Qualified,
-    Refuted,
-    Undecided,
-    Skipped,
-    Failed,
-}
-
-/// One demonstration's verdict on one claim, with the sentence that carries the deciding figure.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ClaimVerdict {
-    pub claim: Claim,
-    pub verdict: Verdict,
-    pub because: String,
-    pub value: Option<f64>,
-    pub unit: Option<String>,
-}
-
-/// One claim on the scoreboard: the verdicts of all its demonstrations, combined.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ClaimReport {
-    pub claim: Claim,
-    pub says: String,
-    pub verdict: Verdict,
-    pub because: String,
-}
-
 /// A snippet as people paste it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SnippetText {
-    pub path: String,
     pub needs: String,
     pub text: String,
 }
@@ -119,6 +100,7 @@ impl Report {
             effort,
             machine,
             demos: Vec::new(),
+            snippets: BTreeMap::new(),
             leftovers: Leftovers::default(),
         }
     }
@@ -130,7 +112,9 @@ impl DemoReport {
         DemoReport {
             name: name.to_owned(),
             question: question.to_owned(),
+            headline: String::new(),
             answer: String::new(),
+            advice: String::new(),
             rule: rule.to_owned(),
             spoiled: Vec::new(),
             seconds: 0.0,

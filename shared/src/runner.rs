@@ -19,8 +19,9 @@ use anyhow::{Context, Result};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
+use crate::claims::Claim;
 use crate::cli::Options;
-use crate::demo::{Demo, Snippet};
+use crate::demo::Demo;
 use crate::machine::Machine;
 use crate::measure::{Calibration, SystemClock};
 use crate::report::{DemoReport, Event, Leftovers, Report, Status};
@@ -55,6 +56,7 @@ pub fn main(demos: &'static [Demo]) -> ExitCode {
     let done = match &options {
         Options { list: true, .. } => print(&list(demos)),
         Options { source: Some(name), .. } => print(&source(demos, name)),
+        Options { explain: Some(claim), .. } => print(&explain(demos, &program, *claim, &options)),
         _ => Session::start(&program, &options).map(|session| session.play(&options.selected(demos))),
     };
     done.unwrap_or_else(|error| {
@@ -134,7 +136,7 @@ impl<'o> Session<'o> {
         prctl::set_child_subreaper(true).context("becoming the subreaper")?;
         let run = Run::new().context("naming this run")?;
         let _janitor = Janitor::start(&run)?;
-        let look = narration.look(options.color);
+        let look = narration.look(options.color, options.extent());
         let machine = Machine::read(Some(Calibration::of(&SystemClock).cost_ns));
         let report = Report::new(program, options.effort, machine);
         let before = Before::look(); // After the janitor's start: it is one of those who are no strays.
@@ -182,7 +184,8 @@ impl<'o> Session<'o> {
     /// Runs one demonstration to its end, showing what it tells, then ends and counts what it left.
     fn perform(&mut self, demo: &'static Demo) -> (DemoReport, Leftovers, Option<Stop>) {
         let mut report = DemoReport::new(demo.name, demo.question, demo.rule);
-        report.snippets = demo.snippets.iter().map(Snippet::to_text).collect();
+        report.snippets = demo.snippets.iter().map(|snippet| snippet.path.to_owned()).collect();
+        self.report.snippets.extend(demo.snippets.iter().map(|snippet| (snippet.path.to_owned(), snippet.to_text())));
         let from_ns = SystemClock.now_ns();
         let mut stop = self.narrate(&text::header(demo.name, demo.question, self.look)).err();
         if stop.is_none() {
@@ -223,9 +226,9 @@ impl<'o> Session<'o> {
         loop {
             match performance.next(&self.signals)? {
                 Next::Told(event) => {
-                    if let Event::Tell(content) = &event {
+                    if let Event::Tell(item) = &event {
                         let from_ns = SystemClock.now_ns();
-                        let text = text::content(content, self.look);
+                        let text = text::item(item, self.look);
                         self.narration.write(&text, &self.signals)?;
                         performance.put_off(SystemClock.now_ns() - from_ns); // The runner's time and the reader's are not its own.
                     }
@@ -293,6 +296,20 @@ fn source(demos: &[Demo], name: &str) -> String {
     let texts: Vec<String> =
         snippets.map(|snippet| format!("// ---- {} ----\n{}", snippet.path, snippet.text)).collect();
     texts.join("\n")
+}
+
+/// The claim, this program's rules for it, and where else it is answered.
+fn explain(demos: &[Demo], program: &str, claim: Claim, options: &Options) -> String {
+    let look = Output::Stdout(io::stdout()).look(options.color, options.extent());
+    let own: Vec<text::Rule> = demos
+        .iter()
+        .filter(|demo| demo.claims.contains(&claim))
+        .map(|demo| text::Rule { demo: format!("{program} {}", demo.name), question: demo.question, rule: demo.rule })
+        .collect();
+    let rules = text::rules(&own, look);
+    let is_others = |name: &&str| own.iter().all(|rule| rule.demo != **name);
+    let others: Vec<&str> = claim.answered_by().iter().copied().filter(is_others).collect();
+    if options.rules_only { rules } else { text::claim(claim, look) + &rules + &text::answered_by(&others, look) }
 }
 
 /// Prints to stdout; a reader that is gone ends the program quietly.

@@ -1,5 +1,6 @@
 //! Where a demonstration tells what happens, in order; the runner shows it.
 
+use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use anyhow::{Result, bail};
 use crate::claims::Claim;
 use crate::demo::Demo;
 use crate::measure::{Contest, Measured, SystemClock};
-use crate::report::{ClaimVerdict, Content, Effort, Event, Fact, Table, Timeline, Trend, Verdict};
+use crate::report::{ClaimVerdict, Content, Effort, Event, Fact, Item, Map, Ruling, Table, Timeline, Trend};
 use crate::stats::Ratio;
 
 /// A demonstration's only way out: it never prints and owns no clock.
@@ -16,10 +17,28 @@ pub struct Stage {
     pub(crate) claims: &'static [Claim],
     pub(crate) events: Box<dyn Write>,
     pub(crate) effort: Effort,
-    pub(crate) settings: Vec<(&'static str, f64)>,
+    pub(crate) settings: Vec<(&'static str, Setting)>,
     pub(crate) input: Option<PathBuf>,
     pub(crate) directory: PathBuf,
     pub(crate) prefix: String,
+    /// How many of the experiment's checks of itself were right, of how many.
+    pub(crate) checks: (usize, usize),
+}
+
+/// The value of a parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Setting {
+    Number(f64),
+    Word(String),
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Setting::Number(value) => write!(to, "{value}"),
+            Setting::Word(word) => to.write_str(word),
+        }
+    }
 }
 
 impl Stage {
@@ -30,8 +49,8 @@ impl Stage {
         directory: PathBuf,
         prefix: String,
     ) -> Stage {
-        let settings = demo.extras.parameters.iter().map(|parameter| (parameter.key, parameter.default)).collect();
-        Stage { claims: demo.claims, events, effort, settings, input: None, directory, prefix }
+        let settings = demo.extras.parameters.iter().map(|one| (one.key, one.kind.default())).collect();
+        Stage { claims: demo.claims, events, effort, settings, input: None, directory, prefix, checks: (0, 0) }
     }
 
     pub fn effort(&self) -> Effort {
@@ -47,13 +66,30 @@ impl Stage {
         }
     }
 
-    /// The value of a declared parameter: the user's, or its default.
+    /// The value of a declared number: the user's, or its default.
     ///
     /// # Panics
-    /// When the demonstration did not declare it.
+    /// When the demonstration declares no such number.
     pub fn setting(&self, key: &str) -> f64 {
-        let found = self.settings.iter().find(|(name, _)| *name == key);
-        found.unwrap_or_else(|| panic!("the demonstration declares no parameter '{key}'")).1
+        match self.declared(key) {
+            Some(Setting::Number(value)) => *value,
+            _ => panic!("the demonstration declares no number '{key}'"),
+        }
+    }
+
+    /// The value of a declared word: the user's, or its default.
+    ///
+    /// # Panics
+    /// When the demonstration declares no such word.
+    pub fn word(&self, key: &str) -> &str {
+        match self.declared(key) {
+            Some(Setting::Word(word)) => word,
+            _ => panic!("the demonstration declares no word '{key}'"),
+        }
+    }
+
+    fn declared(&self, key: &str) -> Option<&Setting> {
+        self.settings.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
     }
 
     /// The user's own file, if the demonstration takes one and the user gave one.
@@ -78,29 +114,64 @@ impl Stage {
         SystemClock
     }
 
-    /// A sentence, shown live.
+    /// A sentence, shown live: for what people like to watch.
     pub fn say(&mut self, text: impl Into<String>) {
-        self.tell(Event::Tell(Content::Say { text: text.into() }));
+        self.tell_item(Content::Say { text: text.into() }, false);
     }
 
-    /// A fact: forced, counted or enumerated; never a duration. `got` is what was seen. Returns `holds`.
+    /// A sentence that explains, shown by `--full` alone.
+    pub fn note(&mut self, text: impl Into<String>) {
+        self.tell_item(Content::Say { text: text.into() }, true);
+    }
+
+    /// A fact about the machine: forced, counted or enumerated; never a duration. `says` is what is expected, `got` what
+    /// was seen. Returns `holds`.
     pub fn fact(&mut self, says: impl Into<String>, holds: bool, got: impl ToString) -> bool {
-        self.tell(Event::Tell(Content::Fact(Fact { says: says.into(), holds, got: got.to_string() })));
+        self.tell_item(Content::Fact(Fact { says: says.into(), holds, got: got.to_string() }), false);
         holds
     }
 
+    /// What the experiment checks of itself: messages whole, CPUs kept. All checks together are one fact at the end;
+    /// `--full` shows each. Returns `holds`.
+    pub fn check(&mut self, says: impl Into<String>, holds: bool, got: impl ToString) -> bool {
+        self.checks = (self.checks.0 + usize::from(holds), self.checks.1 + 1);
+        self.tell_item(Content::Fact(Fact { says: says.into(), holds, got: got.to_string() }), true);
+        holds
+    }
+
+    /// The one table, timeline or map that carries the answer.
+    pub fn show(&mut self, content: impl Into<Content>) {
+        self.tell_item(content.into(), false);
+    }
+
+    /// A table that `--full` alone shows.
     pub fn table(&mut self, table: Table) {
-        self.tell(Event::Tell(Content::Table(table)));
+        self.tell_item(Content::Table(table), true);
     }
 
+    /// A timeline that `--full` alone shows.
     pub fn timeline(&mut self, timeline: Timeline) {
-        self.tell(Event::Tell(Content::Timeline(timeline)));
+        self.tell_item(Content::Timeline(timeline), true);
     }
 
-    /// Measures the rivals, shows them as one comparison with what spoiled it, and returns the figures.
+    /// A map that `--full` alone shows.
+    pub fn map(&mut self, map: Map) {
+        self.tell_item(Content::Map(map), true);
+    }
+
+    /// Measures the rivals and returns the figures; `--full` alone shows them, as one comparison.
     pub fn compare(&mut self, contest: Contest<'_>) -> Result<Measured> {
+        self.measure(contest, true)
+    }
+
+    /// Measures the rivals that carry the answer: shown as bars, fastest first, but for the rows in detail.
+    pub fn show_comparison(&mut self, contest: Contest<'_>) -> Result<Measured> {
+        self.measure(contest, false)
+    }
+
+    fn measure(&mut self, contest: Contest<'_>, detail: bool) -> Result<Measured> {
         let measured = contest.measure(self.effort)?;
-        self.tell(Event::Tell(Content::Comparison(measured.comparison())));
+        self.tell_item(Content::Comparison(measured.comparison()), detail);
         for what in &measured.spoiled {
             self.spoiled(what);
         }
@@ -110,30 +181,32 @@ impl Stage {
     /// Two rows' ratio, as `Measured::ratio` gives it; `says` names them: "fork against thread".
     pub fn trend(&mut self, says: impl Into<String>, ratio: &Ratio) {
         let Ratio { ratio, low, high, clear } = *ratio;
-        self.tell(Event::Tell(Content::Trend(Trend { says: says.into(), ratio, low, high, clear })));
+        self.tell_item(Content::Trend(Trend { says: says.into(), ratio, low, high, clear }), true);
     }
 
-    /// A verdict on one of the declared claims, by the declared rule; `because` carries the deciding figure.
-    pub fn verdict(&mut self, claim: Claim, verdict: Verdict, because: impl Into<String>) -> Result<()> {
-        self.give(ClaimVerdict { claim, verdict, because: because.into(), value: None, unit: None })
+    /// A verdict on one of the declared claims, by the declared rule.
+    pub fn rule(&mut self, claim: Claim, ruling: Ruling) -> Result<()> {
+        if !self.claims.contains(&claim) {
+            bail!("a verdict on the claim {claim:?}, which the demonstration does not declare");
+        }
+        self.tell(Event::Verdict(ClaimVerdict { claim, ruling }));
+        Ok(())
     }
 
-    /// A verdict with its deciding figure as a number too.
+    // TRANSITION: the old two ways to give a verdict, until every demonstration gives a ruling.
+    pub fn verdict(&mut self, claim: Claim, verdict: crate::report::Verdict, because: impl Into<String>) -> Result<()> {
+        self.rule(claim, Ruling::plain(verdict, because.into()))
+    }
+
     pub fn verdict_by(
         &mut self,
         claim: Claim,
-        verdict: Verdict,
+        verdict: crate::report::Verdict,
         because: impl Into<String>,
         value: f64,
         unit: &str,
     ) -> Result<()> {
-        self.give(ClaimVerdict {
-            claim,
-            verdict,
-            because: because.into(),
-            value: Some(value),
-            unit: Some(unit.to_owned()),
-        })
+        self.rule(claim, Ruling::plain(verdict, because.into()).by(value, unit))
     }
 
     /// Says what disturbed the run.
@@ -141,9 +214,19 @@ impl Stage {
         self.tell(Event::Spoiled { what: what.into() });
     }
 
+    /// The result in at most nine words, the number first: the demonstration's line in the tour. Due once.
+    pub fn headline(&mut self, text: impl Into<String>) {
+        self.tell(Event::Headline { text: text.into() });
+    }
+
     /// The answer to the question, in one sentence; due once, at the end.
     pub fn answer(&mut self, text: impl Into<String>) {
         self.tell(Event::Answer { text: text.into() });
+    }
+
+    /// What to do with the answer, in one line that names the snippet; due once, at the end.
+    pub fn advise(&mut self, text: impl Into<String>) {
+        self.tell(Event::Advice { text: text.into() });
     }
 
     /// This machine cannot run the demonstration; return right after it.
@@ -151,12 +234,16 @@ impl Stage {
         self.tell(Event::Skip { why: why.into() });
     }
 
-    fn give(&mut self, verdict: ClaimVerdict) -> Result<()> {
-        if !self.claims.contains(&verdict.claim) {
-            bail!("a verdict on the claim {:?}, which the demonstration does not declare", verdict.claim);
+    /// The checks that the experiment made of itself, as one fact.
+    pub(crate) fn tell_checks(&mut self) {
+        let (right, all) = self.checks;
+        if all > 0 {
+            self.fact("The experiment checked itself", right == all, format!("{right} of {all}"));
         }
-        self.tell(Event::Verdict(verdict));
-        Ok(())
+    }
+
+    fn tell_item(&mut self, content: Content, detail: bool) {
+        self.tell(Event::Tell(Item { content, detail }));
     }
 
     /// # Panics

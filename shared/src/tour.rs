@@ -15,7 +15,7 @@ use crate::machine::Machine;
 use crate::measure::{Calibration, SystemClock};
 use crate::report::{DemoReport, Effort, Report, Status};
 use crate::runner::{Output, Signals, Stop};
-use crate::text::{self, Look};
+use crate::text::{self, Extent, Look};
 use document::Document;
 use program::{PROGRAMS, Program};
 
@@ -85,7 +85,8 @@ impl<'o> Tour<'o> {
     fn start(options: &'o Run) -> Result<Tour<'o>> {
         let document = Document::open(&options.out, options.effort, options.resume)?;
         let stdout = Output::Stdout(io::stdout());
-        let look = stdout.look(options.color);
+        let extent = if options.full { Extent::Full } else { Extent::Brief };
+        let look = stdout.look(options.color, extent);
         let from_ns = SystemClock.now_ns();
         Ok(Tour { options, signals: Signals::block()?, stdout, look, document, shown: "", from_ns })
     }
@@ -148,7 +149,7 @@ impl<'o> Tour<'o> {
     /// Writes the text, shows the scoreboard and says how it went.
     fn close(mut self, mut stop: Option<Stop>) -> Result<ExitCode> {
         let report = self.document.merged();
-        let plain = Look { width: 100, color: false };
+        let plain = Look { width: 100, color: false, extent: Extent::Full };
         self.document.save_text(&text::tour(&report, plain))?;
         let seconds = (SystemClock.now_ns() - self.from_ns) as f64 / 1e9;
         if stop.is_none() {

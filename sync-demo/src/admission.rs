@@ -106,7 +106,7 @@ impl Seen {
                 stage.fact(says, self.was_full() && *asleep == 1, got);
             }
             Err(error) => {
-                stage.say(format!("Nobody can see here who sleeps in the kernel: {error:#}."));
+                stage.note(format!("Nobody can see here who sleeps in the kernel: {error:#}."));
                 let says = format!("{workers}, {gate}: with {admits} inside, one more is refused");
                 stage.fact(says, self.was_full(), format!("{inside} inside; {tried}"));
             }

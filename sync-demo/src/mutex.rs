@@ -40,7 +40,7 @@ fn run(stage: &mut Stage) -> Result<()> {
         std::ptr::write(place, FutexMutex::new(()));
         (&*place, ProcessMutex::init(regions[1].as_ptr().cast(), ())?)
     };
-    stage.say("Workers enter a room that counts who is inside; each visitor adds to a total, in two steps.");
+    stage.note("Workers enter a room that counts who is inside; each visitor adds to a total, in two steps.");
     // Processes first: a fork copies only the thread that calls it, so there must be no other yet.
     let processes = try_half(stage, Workers::Processes, &[pthread, futex])?;
     let threads = half(stage, Workers::Threads, &[&Mutex::new(()), futex])?;
@@ -68,7 +68,7 @@ fn try_half(stage: &mut Stage, workers: Workers, gates: &[&dyn Gate]) -> Result<
         Ok(half) => Ok(Some(half)),
         Err(error) => {
             let why = refused(&error).ok_or(error)?;
-            stage.say(format!("With {workers} it cannot be tried here: {why}."));
+            stage.note(format!("With {workers} it cannot be tried here: {why}."));
             Ok(None)
         }
     }

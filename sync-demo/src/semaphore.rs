@@ -27,7 +27,7 @@ pub const DEMO: Demo = Demo {
 const PERMITS: [u32; 2] = [1, 3]; // With one it is a lock; with more it shows what a lock is not.
 
 fn run(stage: &mut Stage) -> Result<()> {
-    stage.say("One worker more than there are permits comes to stay in a room; then a crowd comes and goes.");
+    stage.note("One worker more than there are permits comes to stay in a room; then a crowd comes and goes.");
     let mut seen = Vec::new();
     // Processes first: a fork copies only the thread that calls it, so there must be no other yet.
     for permits in PERMITS {
@@ -35,7 +35,7 @@ fn run(stage: &mut Stage) -> Result<()> {
             Ok(found) => seen.push(found),
             Err(error) => {
                 let why = refused(&error).ok_or(error)?;
-                stage.say(format!("With processes and {} it cannot be tried here: {why}.", self::permits(permits)));
+                stage.note(format!("With processes and {} it cannot be tried here: {why}.", self::permits(permits)));
             }
         }
     }

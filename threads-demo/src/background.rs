@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, bounded};
 use shared::number::count;
-use shared::{Claim, Demo, Extras, Parameter, Snippet, Stage, Verdict};
+use shared::{Claim, Demo, Extras, Parameter, ParameterKind, Snippet, Stage, Verdict};
 use threads_demo::background;
 
 pub const DEMO: Demo = Demo {
@@ -19,11 +19,8 @@ pub const DEMO: Demo = Demo {
     extras: Extras {
         parameters: &[Parameter {
             key: "task_s",
-            unit: "s",
             says: "how long the task takes; quick effort takes a tenth",
-            default: 5.0,
-            low: 0.01,
-            high: 60.0,
+            kind: ParameterKind::Number { unit: "s", default: 5.0, low: 0.01, high: 60.0 },
         }],
         ..Extras::NONE
     },

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use shared::measure::usable_cpus;
-use shared::{Claim, Demo, Extras, Lane, Parameter, Snippet, Stage, Timeline, Verdict};
+use shared::{Claim, Demo, Extras, Lane, Parameter, ParameterKind, Snippet, Stage, Timeline, Verdict};
 use threads_demo::workers::{self, Event, Span};
 
 pub const DEMO: Demo = Demo {
@@ -19,14 +19,15 @@ pub const DEMO: Demo = Demo {
            only some met; refuted if none did; one worker alone decides nothing.",
     extras: Extras {
         parameters: &[
-            Parameter { key: "workers", unit: "", says: "how many threads", default: 5.0, low: 1.0, high: 64.0 },
+            Parameter {
+                key: "workers",
+                says: "how many threads",
+                kind: ParameterKind::Number { unit: "", default: 5.0, low: 1.0, high: 64.0 },
+            },
             Parameter {
                 key: "task_s",
-                unit: "s",
                 says: "how long each works; quick effort takes a tenth",
-                default: 2.0,
-                low: 0.01,
-                high: 60.0,
+                kind: ParameterKind::Number { unit: "s", default: 2.0, low: 0.01, high: 60.0 },
             },
         ],
         ..Extras::NONE

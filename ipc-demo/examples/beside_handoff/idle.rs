@@ -10,7 +10,7 @@ use ipc_demo::shared_region::SharedRegion;
 use nix::libc;
 use nix::unistd::Pid;
 use shared::Placement::OtherCpu;
-use shared::measure::{Seats, SystemClock};
+use shared::measure::{Pinning, SystemClock};
 
 use super::figures::{Figures, Goal};
 use super::peer::Peer;
@@ -24,9 +24,10 @@ const IN_PLACE: &str = "wake-up, in place";
 
 /// The CPU time of a process that waits for a message. Both kinds of ends wait by the same code.
 pub fn waiting(figures: &mut Figures) -> Result<()> {
-    let seats = Seats::of(OtherCpu).or_else(|| Seats::of(shared::Placement::SameCpu)).context("no CPU to sit on")?;
+    let pinning =
+        Pinning::of(OtherCpu).or_else(|| Pinning::of(shared::Placement::SameCpu)).context("no CPU to sit on")?;
     let ring = Ring::new(16, 64)?;
-    let mut peer = Peer::process(seats, || {
+    let mut peer = Peer::process(pinning, || {
         let mut receiver = ring.receiver()?;
         Ok(move |steps| {
             let mut buffer = [0; 64];
@@ -55,12 +56,12 @@ pub fn waiting(figures: &mut Figures) -> Result<()> {
 /// From the sender's clock before the call to the receiver's after it, both asleep before.
 pub fn waking(figures: &mut Figures, rounds: usize) -> Result<()> {
     let (theirs, goal) = ("bare futex", Goal::AtMost(1.2));
-    let Some(seats) = Seats::of(OtherCpu) else {
+    let Some(pinning) = Pinning::of(OtherCpu) else {
         [COPYING, IN_PLACE].iter().for_each(|what| figures.skip(what, theirs, goal));
         return Ok(());
     };
-    let mut rivals = [copying(seats)?, in_place(seats)?, futex(seats)?];
-    let _pinned = seats.own.sit()?;
+    let mut rivals = [copying(pinning)?, in_place(pinning)?, futex(pinning)?];
+    let _pinned = pinning.own.pin()?;
     let mut samples_ns = [vec![], vec![], vec![]];
     for round in 0..=rounds {
         let order = if round % 2 == 0 { [0, 1, 2] } else { [2, 1, 0] };
@@ -85,9 +86,9 @@ pub fn waking(figures: &mut Figures, rounds: usize) -> Result<()> {
 /// A peer that waits for a time and answers how long ago that is, and what sends it.
 type Sleeper = (Peer, Box<dyn FnMut(u64) -> Result<()>>);
 
-fn copying(seats: Seats) -> Result<Sleeper> {
+fn copying(pinning: Pinning) -> Result<Sleeper> {
     let ring = Ring::new(16, 64)?;
-    let peer = Peer::process(seats, || {
+    let peer = Peer::process(pinning, || {
         let mut receiver = ring.receiver()?;
         Ok(move |_| {
             let mut sent_ns = [0; 8];
@@ -99,9 +100,9 @@ fn copying(seats: Seats) -> Result<Sleeper> {
     Ok((peer, Box::new(move |now_ns| Ok(sender.send(&now_ns.to_ne_bytes())?))))
 }
 
-fn in_place(seats: Seats) -> Result<Sleeper> {
+fn in_place(pinning: Pinning) -> Result<Sleeper> {
     let ring = Ring::new(16, 64)?;
-    let peer = Peer::process(seats, || {
+    let peer = Peer::process(pinning, || {
         // SAFETY: the ring's two ends are this program's, and each is used by the process that claims it here.
         let mut receiver = unsafe { ring.receiver_in_place() }?;
         Ok(move |_| {
@@ -125,9 +126,9 @@ struct Word {
     sent_ns: AtomicU64,
 }
 
-fn futex(seats: Seats) -> Result<Sleeper> {
+fn futex(pinning: Pinning) -> Result<Sleeper> {
     let region = SharedRegion::new(size_of::<Word>())?;
-    let peer = Peer::process(seats, || {
+    let peer = Peer::process(pinning, || {
         let (region, mut known) = (&region, 0);
         Ok(move |_| {
             let word = word_in(region);

@@ -5,7 +5,7 @@ use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use anyhow::{Result, ensure};
 use ipc_demo::ring::{Receiver, ReceiverInPlace, Ring, Sender, SenderInPlace};
 use shared::Placement::{self, OtherCpu};
-use shared::measure::{Contest, Ready, Rival, Seats, Timing};
+use shared::measure::{Contest, Pinning, Ready, Rival, Timing};
 
 use super::figures::{Goal, Wanted};
 use super::message::{BYTES, Message};
@@ -32,11 +32,11 @@ const LARGE_SLOTS: usize = 64; // 4 MiB in all, as much as either buffer of the 
 
 pub fn of_small() -> (Contest<'static>, Placement) {
     let mut contest = Contest::new("64 bytes one way", "the way", Timing::Batches);
-    contest.add(Rival::of_processes(COPYING, OtherCpu, |seats| copying(seats, SMALL_SLOTS, Small::NEW)));
-    contest.add(Rival::of_processes(IN_PLACE, OtherCpu, |seats| in_place(seats, SMALL_SLOTS, Small::NEW)));
-    contest.add(Rival::of_processes(PIPE, OtherCpu, |seats| {
+    contest.add(Rival::of_processes(COPYING, OtherCpu, |pinning| copying(pinning, SMALL_SLOTS, Small::NEW)));
+    contest.add(Rival::of_processes(IN_PLACE, OtherCpu, |pinning| in_place(pinning, SMALL_SLOTS, Small::NEW)));
+    contest.add(Rival::of_processes(PIPE, OtherCpu, |pinning| {
         let (from, to) = pipe()?;
-        let peer = Peer::process(seats, move || Ok(receiving(from, Small::NEW)))?;
+        let peer = Peer::process(pinning, move || Ok(receiving(from, Small::NEW)))?;
         ready(peer, to, Small::NEW)
     }));
     (contest, OtherCpu)
@@ -44,22 +44,22 @@ pub fn of_small() -> (Contest<'static>, Placement) {
 
 pub fn of_large() -> (Contest<'static>, Placement) {
     let mut contest = Contest::new("64 KiB one way", "the way", Timing::Batches);
-    contest.add(Rival::of_processes(COPYING, OtherCpu, |seats| copying(seats, LARGE_SLOTS, Large::new())));
-    contest.add(Rival::of_processes(IN_PLACE, OtherCpu, |seats| in_place(seats, LARGE_SLOTS, Large::new())));
+    contest.add(Rival::of_processes(COPYING, OtherCpu, |pinning| copying(pinning, LARGE_SLOTS, Large::new())));
+    contest.add(Rival::of_processes(IN_PLACE, OtherCpu, |pinning| in_place(pinning, LARGE_SLOTS, Large::new())));
     contest.add(Rival::of_threads(MEMCPY, OtherCpu, |_| Ok(memcpy())));
     (contest, OtherCpu)
 }
 
-fn copying(seats: Seats, slots: usize, kind: impl Kind) -> Result<Ready<'static>> {
+fn copying(pinning: Pinning, slots: usize, kind: impl Kind) -> Result<Ready<'static>> {
     let (ring, theirs) = (Ring::new(slots, kind.bytes())?, kind.clone());
-    let peer = Peer::process(seats, || Ok(receiving(ring.receiver()?, theirs)))?;
+    let peer = Peer::process(pinning, || Ok(receiving(ring.receiver()?, theirs)))?;
     ready(peer, ring.sender()?, kind)
 }
 
-fn in_place(seats: Seats, slots: usize, kind: impl Kind) -> Result<Ready<'static>> {
+fn in_place(pinning: Pinning, slots: usize, kind: impl Kind) -> Result<Ready<'static>> {
     let (ring, theirs) = (Ring::new(slots, kind.bytes())?, kind.clone());
     // SAFETY: the ring's two ends are this program's, and each is used by the process that claims it here.
-    let peer = Peer::process(seats, || unsafe { Ok(receiving(ring.receiver_in_place()?, theirs)) })?;
+    let peer = Peer::process(pinning, || unsafe { Ok(receiving(ring.receiver_in_place()?, theirs)) })?;
     // SAFETY: as above.
     ready(peer, unsafe { ring.sender_in_place()? }, kind)
 }

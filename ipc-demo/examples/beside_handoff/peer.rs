@@ -5,7 +5,7 @@ use std::thread::{Builder, JoinHandle};
 
 use anyhow::{Context, Result, ensure};
 use process_demo::child::{Child, Exit, fork};
-use shared::measure::Seats;
+use shared::measure::Pinning;
 
 /// A running peer. Dropping it tells it to end, and waits for that.
 pub struct Peer {
@@ -23,17 +23,17 @@ const END: u64 = 0;
 
 impl Peer {
     /// Forks; `make` runs in the child, where it claims what must be claimed there, and gives what plays so many steps.
-    pub fn process<P: FnMut(u64) -> Result<u64>>(seats: Seats, make: impl FnOnce() -> Result<P>) -> Result<Peer> {
+    pub fn process<P: FnMut(u64) -> Result<u64>>(pinning: Pinning, make: impl FnOnce() -> Result<P>) -> Result<Peer> {
         let ((theirs, orders), (answers, to)) = (pipe()?, pipe()?);
-        let work = move || u8::from(make().and_then(|play| serve(theirs, to, seats, play)).is_err());
+        let work = move || u8::from(make().and_then(|play| serve(theirs, to, pinning, play)).is_err());
         // SAFETY: what the child touches are pipes, and mappings of which each side claims its own part.
         let child = unsafe { fork(work) }.context("starting a process")?;
         Ok(Peer { orders, answers, who: Some(Who::Process(child)) })
     }
 
-    pub fn thread(seats: Seats, play: impl FnMut(u64) -> Result<u64> + Send + 'static) -> Result<Peer> {
+    pub fn thread(pinning: Pinning, play: impl FnMut(u64) -> Result<u64> + Send + 'static) -> Result<Peer> {
         let ((theirs, orders), (answers, to)) = (pipe()?, pipe()?);
-        let thread = Builder::new().spawn(move || serve(theirs, to, seats, play)).context("starting a thread")?;
+        let thread = Builder::new().spawn(move || serve(theirs, to, pinning, play)).context("starting a thread")?;
         Ok(Peer { orders, answers, who: Some(Who::Thread(thread)) })
     }
 
@@ -77,10 +77,10 @@ impl Drop for Peer {
 fn serve(
     mut orders: PipeReader,
     mut answers: PipeWriter,
-    seats: Seats,
+    pinning: Pinning,
     mut play: impl FnMut(u64) -> Result<u64>,
 ) -> Result<()> {
-    let _pinned = seats.peer.sit()?;
+    let _pinned = pinning.peer.pin()?;
     loop {
         let mut order = [0; 8];
         orders.read_exact(&mut order)?;

@@ -9,7 +9,7 @@ use crossbeam_channel::bounded;
 use ipc_demo::ring::{Receiver, ReceiverInPlace, Ring, Sender, SenderInPlace};
 use ipc_demo::shared_region::SharedRegion;
 use shared::Placement::{self, OtherCpu};
-use shared::measure::{Contest, Ready, Rival, Seats, Timing};
+use shared::measure::{Contest, Pinning, Ready, Rival, Timing};
 
 use super::figures::{Goal, Wanted};
 use super::message::{BYTES, Message};
@@ -48,11 +48,11 @@ pub fn contest(placement: Placement) -> (Contest<'static>, Placement) {
     contest.add(processes(IN_PLACE, placement, in_place));
     contest.add(processes(PIPE, placement, pipes));
     if placement == OtherCpu {
-        contest.add(processes(FLAG, placement, |seats| handoff(seats, false)));
-        contest.add(processes(HANDOFF, placement, |seats| handoff(seats, true)));
-        contest.add(Rival::of_threads(CHANNEL, placement, |seats| {
+        contest.add(processes(FLAG, placement, |pinning| handoff(pinning, false)));
+        contest.add(processes(HANDOFF, placement, |pinning| handoff(pinning, true)));
+        contest.add(Rival::of_threads(CHANNEL, placement, |pinning| {
             let ((to, from), (back, ours)) = (bounded(1), bounded(1));
-            let peer = Peer::thread(seats, answering(Ends { to: back, from }))?;
+            let peer = Peer::thread(pinning, answering(Ends { to: back, from }))?;
             Ok(ready(peer, Ends { to, from: ours }))
         }));
     }
@@ -62,35 +62,35 @@ pub fn contest(placement: Placement) -> (Contest<'static>, Placement) {
 fn processes(
     label: &str,
     placement: Placement,
-    prepare: impl FnOnce(Seats) -> Result<Ready<'static>> + 'static,
+    prepare: impl FnOnce(Pinning) -> Result<Ready<'static>> + 'static,
 ) -> Rival<'static> {
     Rival::of_processes(label, placement, prepare)
 }
 
-fn copying(seats: Seats) -> Result<Ready<'static>> {
+fn copying(pinning: Pinning) -> Result<Ready<'static>> {
     let (there, back) = (Ring::new(SLOTS, BYTES)?, Ring::new(SLOTS, BYTES)?);
-    let peer = Peer::process(seats, || Ok(answering(Ends { to: back.sender()?, from: there.receiver()? })))?;
+    let peer = Peer::process(pinning, || Ok(answering(Ends { to: back.sender()?, from: there.receiver()? })))?;
     Ok(ready(peer, Ends { to: there.sender()?, from: back.receiver()? }))
 }
 
-fn in_place(seats: Seats) -> Result<Ready<'static>> {
+fn in_place(pinning: Pinning) -> Result<Ready<'static>> {
     let (there, back) = (Ring::new(SLOTS, BYTES)?, Ring::new(SLOTS, BYTES)?);
     // SAFETY: each ring has two ends, both of this program's, and each is used by the process that claims it here.
     let theirs = || unsafe { Ok(answering(Ends { to: back.sender_in_place()?, from: there.receiver_in_place()? })) };
-    let peer = Peer::process(seats, theirs)?;
+    let peer = Peer::process(pinning, theirs)?;
     // SAFETY: as above.
     Ok(ready(peer, unsafe { Ends { to: there.sender_in_place()?, from: back.receiver_in_place()? } }))
 }
 
-fn pipes(seats: Seats) -> Result<Ready<'static>> {
+fn pipes(pinning: Pinning) -> Result<Ready<'static>> {
     let ((from, to), (ours, back)) = (pipe()?, pipe()?);
-    let peer = Peer::process(seats, move || Ok(answering(Ends { to: back, from })))?;
+    let peer = Peer::process(pinning, move || Ok(answering(Ends { to: back, from })))?;
     Ok(ready(peer, Ends { to, from: ours }))
 }
 
-fn handoff(seats: Seats, filled: bool) -> Result<Ready<'static>> {
+fn handoff(pinning: Pinning, filled: bool) -> Result<Ready<'static>> {
     let region = SharedRegion::new(2 * size_of::<Line>())?;
-    let peer = Peer::process(seats, || Ok(answering(Handoff { region: &region, there: 1, filled })))?;
+    let peer = Peer::process(pinning, || Ok(answering(Handoff { region: &region, there: 1, filled })))?;
     let asks = Handoff { region, there: 0, filled };
     Ok(ready(peer, asks))
 }

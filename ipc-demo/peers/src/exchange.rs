@@ -8,7 +8,7 @@ use nix::sched::sched_getcpu;
 use nix::unistd::{Pid, getpid};
 use process_demo::child::{Child, Exit, fork};
 use shared::Placement;
-use shared::measure::{Ready, Rival, Seats};
+use shared::measure::{Ready, Rival, Pinning};
 
 use crate::message::Message;
 use crate::tally::{Exchanged, Tally};
@@ -64,12 +64,12 @@ pub fn threads<'a, E: End + 'static>(
     setting: Setting<'a>,
     pair: impl FnOnce() -> Result<Pair<E>> + 'a,
 ) -> Rival<'a> {
-    Rival::of_threads(in_threads(way), placement, move |seats| {
+    Rival::of_threads(in_threads(way), placement, move |pinning| {
         let (control, theirs) = pipe_pair()?;
         let Pair { own, theirs: open } = pair()?;
-        let peer = Builder::new().spawn(move || serve(open, theirs, seats, setting.course));
+        let peer = Builder::new().spawn(move || serve(open, theirs, pinning, setting.course));
         let peer = Peer::Thread(peer.context("starting a thread")?);
-        let mut asker = Asker::start(own()?, control, peer, seats, setting)?;
+        let mut asker = Asker::start(own()?, control, peer, pinning, setting)?;
         Ok(Ready::new(move |steps| asker.turn(steps)))
     })
 }
@@ -81,19 +81,19 @@ pub fn processes<'a, E: End + 'static>(
     setting: Setting<'a>,
     pair: impl FnOnce() -> Result<Pair<E>> + 'a,
 ) -> Rival<'a> {
-    Rival::of_processes(in_processes(way), placement, move |seats| {
+    Rival::of_processes(in_processes(way), placement, move |pinning| {
         let (control, theirs) = pipe_pair()?;
         let Pair { own, theirs: open } = pair()?;
         let mut ours = Some((own, control));
         let work = || {
             drop(ours.take()); // The child's copy: what it never closes, it can never see closed.
-            u8::from(serve(open, theirs, seats, setting.course).is_err())
+            u8::from(serve(open, theirs, pinning, setting.course).is_err())
         };
         // SAFETY: nothing that the two have in common yet is held by anybody: each opens its own end after this.
         let child = unsafe { fork(work) }.context("starting a process")?;
         let pid = child.pid();
         let (own, control) = ours.take().context("the parent keeps its own end")?;
-        let mut asker = Asker::start(own()?, control, Peer::Process(child), seats, setting)?;
+        let mut asker = Asker::start(own()?, control, Peer::Process(child), pinning, setting)?;
         Ok(Ready::with_children(move |steps| asker.turn(steps), vec![pid]))
     })
 }
@@ -115,15 +115,15 @@ struct Asker<'a, E: End> {
 
 impl<'a, E: End> Asker<'a, E> {
     /// Returns once the peer has opened its end: then nothing can be sent to nobody.
-    fn start(end: E, control: PipeEnd, peer: Peer, seats: Seats, setting: Setting<'a>) -> Result<Asker<'a, E>> {
+    fn start(end: E, control: PipeEnd, peer: Peer, pinning: Pinning, setting: Setting<'a>) -> Result<Asker<'a, E>> {
         let child = match &peer {
             Peer::Process(child) => Some(child.pid()),
             Peer::Thread(_) => None,
         };
-        let exchanged = Exchanged::none_yet(seats, setting.course, child);
+        let exchanged = Exchanged::none_yet(pinning, setting.course, child);
         let mut asker = Asker { end, control, peer: Some(peer), setting, exchanged, failed: false };
         asker.report().context("the peer could not open its end")?;
-        let _pinned = seats.own.sit()?;
+        let _pinned = pinning.own.pin()?;
         // One goes alone: iceoryx2's subscriber connects when it first looks for a message, and what is more than its
         // buffer holds would until then be sent to nobody.
         let right = asker.turn(1)? + asker.turn(setting.untimed)?;
@@ -205,8 +205,8 @@ const REPORT: u64 = 0;
 const FAREWELL: u64 = u64::MAX;
 
 /// The side that receives, and for a round trip sends everything back. Between orders it sleeps in a read.
-fn serve<E: End>(open: Opening<E>, mut control: PipeEnd, seats: Seats, course: Course) -> Result<()> {
-    let _pinned = seats.peer.sit()?;
+fn serve<E: End>(open: Opening<E>, mut control: PipeEnd, pinning: Pinning, course: Course) -> Result<()> {
+    let _pinned = pinning.peer.pin()?;
     let mut end = open()?;
     let (mut number, mut right) = (0, 0);
     loop {

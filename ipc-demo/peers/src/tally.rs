@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use nix::unistd::{Pid, getpid};
 use shared::Stage;
-use shared::measure::{Seat, Seats};
+use shared::measure::{PinTo, Pinning};
 use shared::number::count;
 
 use crate::exchange::Course;
@@ -38,7 +38,7 @@ pub struct Tally {
 /// What one row exchanged, and where its two sides were seen.
 #[derive(Clone, Copy, Debug)]
 pub struct Exchanged {
-    pub seats: Seats,
+    pub pinning: Pinning,
     pub course: Course,
     /// The child that is to be the peer; none if a thread is.
     pub child: Option<Pid>,
@@ -52,9 +52,9 @@ pub struct Exchanged {
 }
 
 impl Exchanged {
-    pub fn none_yet(seats: Seats, course: Course, child: Option<Pid>) -> Exchanged {
+    pub fn none_yet(pinning: Pinning, course: Course, child: Option<Pid>) -> Exchanged {
         Exchanged {
-            seats,
+            pinning,
             course,
             child,
             sent: 0,
@@ -72,10 +72,10 @@ impl Exchanged {
     }
 
     fn seated(&self) -> bool {
-        let sits = |seat: Seat, cpu: Option<usize>| match seat {
-            Seat::Anywhere => true,
-            Seat::Cpu(seat) => cpu == Some(seat),
+        let sits = |pin_to: PinTo, cpu: Option<usize>| match seat {
+            PinTo::Anywhere => true,
+            PinTo::Cpu(seat) => cpu == Some(seat),
         };
-        sits(self.seats.own, self.own_cpu) && sits(self.seats.peer, self.peer_cpu)
+        sits(self.pinning.own, self.own_cpu) && sits(self.pinning.peer, self.peer_cpu)
     }
 }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use anyhow::{Context, Result};
 use process_demo::child::fork;
 use shared::Placement;
-use shared::measure::{Ready, Rival, Seats};
+use shared::measure::{Pinning, Ready, Rival};
 
 use super::payload::WHOLE;
 
@@ -50,13 +50,13 @@ pub fn processes<'a, G: Giver + 'a, T: 'a>(
     pair: impl FnOnce() -> Result<(G, T)> + 'a,
     take: fn(&mut T) -> Result<()>,
 ) -> Rival<'a> {
-    Rival::of_processes(label, placement, move |seats: Seats| {
+    Rival::of_processes(label, placement, move |pinning: Pinning| {
         let (giver, taker) = pair()?;
         let (mut giver, mut taker) = (Some(giver), Some(taker));
         let work = || {
             drop(giver.take()); // The child's copy: what it never closes, it can never see closed.
             let Some(mut taker) = taker.take() else { return 1 };
-            let Ok(_pinned) = seats.peer.sit() else { return 1 };
+            let Ok(_pinned) = pinning.peer.pin() else { return 1 };
             while take(&mut taker).is_ok() {}
             0
         };
@@ -80,7 +80,7 @@ pub fn threads<'a, G: Giver + 'a>(
     label: String,
     placement: Placement,
     tally: &'a Tally,
-    start: impl FnOnce(Seats) -> Result<G> + 'a,
+    start: impl FnOnce(Pinning) -> Result<G> + 'a,
 ) -> Rival<'a> {
-    Rival::of_threads(label, placement, move |seats| Ok(Ready::new(turns(start(seats)?, tally)?)))
+    Rival::of_threads(label, placement, move |pinning| Ok(Ready::new(turns(start(pinning)?, tally)?)))
 }

@@ -12,7 +12,7 @@ use ipc_demo::pass_fd::{receive_fds, send_fds};
 use ipc_demo::shared_region::SharedRegion;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use shared::Placement;
-use shared::measure::{Rival, Seats};
+use shared::measure::{Pinning, Rival};
 use shared::number::chosen_with_unit;
 
 use super::hand_over::{Giver, Tally, processes, threads};
@@ -46,7 +46,7 @@ impl Way {
     pub fn rival(self, bytes: usize, placement: Placement, tally: &Tally) -> Rival<'_> {
         let label = self.label(bytes);
         match self {
-            Way::Moved => threads(label, placement, tally, move |seats| Moved::start(seats, bytes)),
+            Way::Moved => threads(label, placement, tally, move |pinning| Moved::start(pinning, bytes)),
             Way::Mapped => processes(label, placement, tally, move || mapped(bytes), Mapping::take),
             Way::Copied => processes(label, placement, tally, move || copied(bytes), Copied::take),
             Way::Serialized => processes(label, placement, tally, move || serialized(bytes), Serialized::take),
@@ -63,10 +63,10 @@ struct Moved {
 }
 
 impl Moved {
-    fn start(seats: Seats, bytes: usize) -> Result<Moved> {
+    fn start(pinning: Pinning, bytes: usize) -> Result<Moved> {
         let ((to, from), (answers, back)) = (bounded::<Box<[u64]>>(1), bounded(1));
         let take = move || {
-            let Ok(_pinned) = seats.peer.sit() else { return };
+            let Ok(_pinned) = pinning.peer.pin() else { return };
             while let Ok(payload) = from.recv() {
                 let answer = answer_to(&payload, bytes);
                 if answers.send((payload, answer)).is_err() {

@@ -7,7 +7,7 @@ use ipc_demo::pipe_pair::{PipeEnd, pipe_pair};
 use nix::sched::sched_getcpu;
 use nix::unistd::{Pid, gettid};
 use process_demo::child::{Child, Exit, fork};
-use shared::measure::{Seat, SystemClock};
+use shared::measure::{PinTo, SystemClock};
 
 use super::message::Message;
 use super::usage::Usage;
@@ -51,19 +51,19 @@ pub const LONGEST: u64 = super::slots::SLOTS as u64;
 
 impl Receiver {
     /// Starts one. A process may be started only while this one has no second thread.
-    pub fn start(way: Way, seat: Seat, clock: SystemClock) -> Result<Receiver> {
+    pub fn start(way: Way, pin_to: PinTo, clock: SystemClock) -> Result<Receiver> {
         let wire = way.open().with_context(|| format!("opening: {}", way.name()))?;
         let (control, theirs) = pipe_pair()?;
         let receiver = wire.receiver;
         let life = match way.party() {
             Party::Process => {
-                let work = move || u8::from(serve(theirs, receiver, seat, clock).is_err());
+                let work = move || u8::from(serve(theirs, receiver, pin_to, clock).is_err());
                 // SAFETY: what the child uses of this process are descriptors and atomic words in shared memory; no
                 // lock lies there.
                 Life::Process(unsafe { fork(work) }.context("starting a process")?)
             }
             Party::Thread => {
-                let work = move || serve(theirs, receiver, seat, clock);
+                let work = move || serve(theirs, receiver, pin_to, clock);
                 Life::Thread(Builder::new().spawn(work).context("starting a thread")?)
             }
         };
@@ -108,8 +108,8 @@ impl Receiver {
 }
 
 /// The receiver's side, until it is told to end. An error ends it, and the other side sees its pipe closed.
-fn serve(mut control: PipeEnd, opening: Opening<ReceiveOne>, seat: Seat, clock: SystemClock) -> Result<()> {
-    let _pinned = seat.sit()?;
+fn serve(mut control: PipeEnd, opening: Opening<ReceiveOne>, pin_to: PinTo, clock: SystemClock) -> Result<()> {
+    let _pinned = pin_to.pin()?;
     let mut receive = opening()?;
     let mut next = 0;
     // Not zeros, which the kernel would only promise: these pages are here.

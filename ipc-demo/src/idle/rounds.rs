@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use nix::unistd::Pid;
-use shared::measure::{Seat, Seats, SystemClock};
+use shared::measure::{PinTo, Pinning, SystemClock};
 use shared::{Effort, refused, stats};
 
 use super::pace::{Done, Look, Pacer, Series};
@@ -23,7 +23,7 @@ pub struct Plan {
 
 /// All receivers, each asleep until it is its turn; or why there is none.
 pub struct Receivers {
-    seats: Seats,
+    pinning: Pinning,
     all: Vec<(Way, Result<Receiver, String>)>,
 }
 
@@ -93,8 +93,8 @@ impl Plan {
 
 impl Receivers {
     /// Processes before threads, for a process with threads does not fork.
-    pub fn start(seats: Seats, clock: SystemClock) -> Result<Receivers> {
-        let start = |way: Way| match Receiver::start(way, seats.peer, clock) {
+    pub fn start(pinning: Pinning, clock: SystemClock) -> Result<Receivers> {
+        let start = |way: Way| match Receiver::start(way, pinning.peer, clock) {
             Ok(receiver) => Ok((way, Ok(receiver))),
             Err(error) => match refused(&error) {
                 Some(why) => Ok((way, Err(why))),
@@ -102,7 +102,7 @@ impl Receivers {
             },
         };
         let all = WAYS.into_iter().map(start).collect::<Result<_>>()?;
-        Ok(Receivers { seats, all })
+        Ok(Receivers { pinning, all })
     }
 
     /// Sends all series of the plan, after one to each that is not counted.
@@ -138,7 +138,7 @@ impl Receivers {
         if let (Ok(receiver), Some(Row { figures: Ok(figures), .. })) = (receiver, row) {
             let series = series(*way, per_second, messages);
             let done = pacer.run(receiver, series).with_context(|| way.name())?;
-            figures.add(series, done, self.seats);
+            figures.add(series, done, self.pinning);
         }
         Ok(())
     }
@@ -192,7 +192,7 @@ fn series(way: Way, per_second: u64, messages: u64) -> Series {
 }
 
 impl Figures {
-    fn add(&mut self, series: Series, done: Done, seats: Seats) {
+    fn add(&mut self, series: Series, done: Done, pinning: Pinning) {
         let Done { report, sender, late, asleep } = done;
         let apart = series.apart as usize;
         let usual_ns = &report.from_sent_ns[apart..];
@@ -208,7 +208,7 @@ impl Figures {
         self.late += late;
         self.asleep += asleep;
         self.series += 1;
-        self.seated += u64::from(seats.peer == Seat::Cpu(report.cpu as usize));
+        self.seated += u64::from(pinning.peer == PinTo::Cpu(report.cpu as usize));
     }
 
     pub fn median_ns(&self) -> f64 {

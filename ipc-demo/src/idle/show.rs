@@ -15,7 +15,7 @@ pub fn say_what_happens(stage: &mut Stage, two_cpus: bool) {
     } else {
         "Both share the one CPU there is: the sender sleeps until the moment, and is as late as its timer."
     };
-    stage.say(format!(
+    stage.note(format!(
         "Messages of 64 bytes go to a receiver that has nothing else to do, each at its own fixed moment, whether or \
          not the one before it was late. {pacing} The first six receivers are processes, the last two are threads; \
          the first three wait at one and the same ring: one spins, one sleeps at once, and one spins as long as that \
@@ -98,7 +98,7 @@ pub fn pacing(rows: &[Row], plan: &Plan) -> Table {
 }
 
 pub fn say_of_pacing(stage: &mut Stage) {
-    stage.say(format!(
+    stage.note(format!(
         "Late is what was sent more than {} after it was due: the sender was not done with the message before it, or \
          was kept from running. A latency counted from sending would hide that wait; 'p99, due', which counts from \
          the due moment, does not.",
@@ -117,7 +117,7 @@ pub fn say_of_depth(stage: &mut Stage, rows: &[Row], plan: &Plan) {
     }
     let first_ns =
         if frequent.first_ns.is_empty() { rare.median_ns() } else { stats::median(&frequent.first_ns).value };
-    stage.say(format!(
+    stage.note(format!(
         "An idle CPU sleeps too, and may sleep the deeper the longer nobody needs it. Asleep at the bare futex, a \
          receiver has its message after {} at {} per second and after {} at {}: {} times as long where messages are \
          rare. At the faster pace the first one after a pause takes {}.",
@@ -172,7 +172,7 @@ const LITTLE: f64 = 0.1; // Per cent of a CPU: a thousand such receivers would k
 pub fn say_of_silence(stage: &mut Stage, silences: &[Silence]) {
     let more: Vec<&str> = silences.iter().filter(|one| one.usage.share() >= LITTLE).map(|one| one.way.name()).collect();
     let who = if more.is_empty() { "None of them".to_owned() } else { format!("Of these, {}", more.join(", ")) };
-    stage.say(format!(
+    stage.note(format!(
         "{who} used {LITTLE} % of a CPU or more. The rings sleep more than once because they look every 100 ms whether \
          their peer still lives; who waits at a pipe is told so by the kernel.",
     ));

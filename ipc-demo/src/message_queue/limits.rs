@@ -43,7 +43,7 @@ pub fn show(stage: &mut Stage, name: &str) -> Result<String> {
     stage.fact(says, refused(0, "EINVAL") && refused(1, "EMSGSIZE") && refused(2, "timed out"), got);
     let share_in_words =
         if share == u64::MAX { "no limit".to_owned() } else { chosen_with_unit("bytes", share as f64) };
-    stage.say(format!("All queues of a user together may have {share_in_words} (RLIMIT_MSGQUEUE)."));
+    stage.note(format!("All queues of a user together may have {share_in_words} (RLIMIT_MSGQUEUE)."));
     let bytes = chosen_with_unit("bytes", most_bytes as f64);
     Ok(format!("{} messages of {bytes} here, and {} such queues", count(most_messages as u64), count(queues as u64)))
 }

@@ -7,7 +7,7 @@ use nix::sched::sched_getcpu;
 use nix::unistd::Pid;
 use process_demo::child::{Child, Exit, fork};
 use shared::Placement;
-use shared::measure::{Ready, Rival, Seats};
+use shared::measure::{Pinning, Ready, Rival};
 
 use super::bench::Bench;
 use super::desk::Gate;
@@ -41,16 +41,16 @@ pub trait End: Send + 'static {
 
 /// A row between two threads of this process.
 pub fn threads<'a, E: End>(label: String, placement: Placement, bench: &'a Bench, pair: Pair<E>) -> Rival<'a> {
-    Rival::of_threads(label, placement, move |seats| {
-        let mut asker = Asker::beside_thread(seats, bench, pair(bench)?)?;
+    Rival::of_threads(label, placement, move |pinning| {
+        let mut asker = Asker::beside_thread(pinning, bench, pair(bench)?)?;
         Ok(Ready::new(move |steps| asker.turn(steps)))
     })
 }
 
 /// A row between this process and a child.
 pub fn processes<'a, E: End>(label: String, placement: Placement, bench: &'a Bench, pair: Pair<E>) -> Rival<'a> {
-    Rival::of_processes(label, placement, move |seats| {
-        let (mut asker, child) = Asker::beside_process(seats, bench, pair(bench)?)?;
+    Rival::of_processes(label, placement, move |pinning| {
+        let (mut asker, child) = Asker::beside_process(pinning, bench, pair(bench)?)?;
         Ok(Ready::with_children(move |steps| asker.turn(steps), vec![child]))
     })
 }
@@ -95,19 +95,19 @@ enum Peer {
 }
 
 impl<'a, E: End> Asker<'a, E> {
-    pub fn beside_thread(seats: Seats, bench: &'a Bench, ends: (E, E)) -> Result<Asker<'a, E>> {
+    pub fn beside_thread(pinning: Pinning, bench: &'a Bench, ends: (E, E)) -> Result<Asker<'a, E>> {
         let (mut end, mut theirs) = ends;
         end.open()?;
         theirs.open()?;
-        let peer = Builder::new().spawn(move || echo(theirs, seats)).context("starting a thread")?;
-        Ok(Asker::new(end, Peer::Thread(peer), seats, bench))
+        let peer = Builder::new().spawn(move || echo(theirs, pinning)).context("starting a thread")?;
+        Ok(Asker::new(end, Peer::Thread(peer), pinning, bench))
     }
 
-    pub fn beside_process(seats: Seats, bench: &'a Bench, (end, theirs): (E, E)) -> Result<(Asker<'a, E>, Pid)> {
+    pub fn beside_process(pinning: Pinning, bench: &'a Bench, (end, theirs): (E, E)) -> Result<(Asker<'a, E>, Pid)> {
         let mut ours = Some(end);
         let work = || {
             drop(ours.take()); // The child's copy: what it never closes, it can never see closed.
-            u8::from(echo(theirs, seats).is_err())
+            u8::from(echo(theirs, pinning).is_err())
         };
         // SAFETY: of what the ends have in shared memory, atomics are nobody's own, semaphores are destroyed by their
         // maker alone, and a ring's roles are claimed after this; all else is descriptors, of which each has a copy.
@@ -115,12 +115,12 @@ impl<'a, E: End> Asker<'a, E> {
         let pid = child.pid();
         let mut end = ours.take().context("the parent keeps its own end")?;
         end.meet(pid);
-        Ok((Asker::new(end, Peer::Process(child), seats, bench), pid))
+        Ok((Asker::new(end, Peer::Process(child), pinning, bench), pid))
     }
 
-    fn new(end: E, peer: Peer, seats: Seats, bench: &'a Bench) -> Asker<'a, E> {
+    fn new(end: E, peer: Peer, pinning: Pinning, bench: &'a Bench) -> Asker<'a, E> {
         let exchanged = Exchanged {
-            seats,
+            pinning,
             sent: 0,
             returned: 0,
             seen_by_peer: 0,
@@ -184,8 +184,8 @@ impl<E: End> Drop for Asker<'_, E> {
 }
 
 /// The side that answers each message with itself, and the farewell with how many came whole and in order.
-fn echo(mut end: impl End, seats: Seats) -> Result<()> {
-    let _pinned = seats.peer.sit()?;
+fn echo(mut end: impl End, pinning: Pinning) -> Result<()> {
+    let _pinned = pinning.peer.pin()?;
     let mut seen = 0;
     loop {
         let message = match end.receive() {

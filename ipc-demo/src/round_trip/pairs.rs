@@ -30,7 +30,7 @@ impl Pairing {
 
 pub fn tell(stage: &mut Stage, measured: &[Placed]) {
     stage.table(table(measured));
-    stage.say(in_words(measured));
+    stage.note(in_words(measured));
     for pairing in telling(measured) {
         stage.trend(pairing.says, &pairing.ratio);
     }

@@ -221,7 +221,8 @@ mod tests {
         let budget = Budget { rounds: 3, time_ns: 0, sample_ns: 0, events: 2, warm_up_ns: 0 };
         let measured = contest.measure_with(&SystemClock, &budget).unwrap();
         fs::remove_dir(&directory).unwrap(); // Empty: no name is left.
-        let done = measured.rows.iter().filter(|row| measured.figures(&row.label, row.placement).is_some()).count();
+        let done =
+            measured.rows.iter().filter(|row| measured.figures(&row.name.label, row.placement).is_some()).count();
         let rows = bench.rows.borrow();
         assert_eq!(done, rows.len() + controls);
         for row in rows.iter() {

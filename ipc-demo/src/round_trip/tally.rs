@@ -1,7 +1,7 @@
 //! Did every message arrive, and did both sides sit where their row says?
 
 use shared::Stage;
-use shared::measure::{Seat, Seats};
+use shared::measure::{PinTo, Pinning};
 use shared::number::count;
 
 pub fn tell(stage: &mut Stage, rows: &[Exchanged]) {
@@ -14,9 +14,9 @@ pub fn tell(stage: &mut Stage, rows: &[Exchanged]) {
     let ended = rows.iter().filter(|row| row.peer_ended_well).count();
     let got = format!("{ended} of {}", rows.len());
     stage.fact("Every peer ended by itself when it was told to", ended == rows.len(), got);
-    let pinned: Vec<_> = rows.iter().filter(|row| row.seats.own != Seat::Anywhere).collect();
-    let sits = |seat: Seat, cpu: Option<usize>| cpu.is_some_and(|cpu| seat == Seat::Cpu(cpu));
-    let seated = pinned.iter().filter(|row| sits(row.seats.own, row.own_cpu) && sits(row.seats.peer, row.peer_cpu));
+    let pinned: Vec<_> = rows.iter().filter(|row| row.pinning.own != PinTo::Anywhere).collect();
+    let sits = |pin_to: PinTo, cpu: Option<usize>| cpu.is_some_and(|cpu| pin_to == PinTo::Cpu(cpu));
+    let seated = pinned.iter().filter(|row| sits(row.pinning.own, row.own_cpu) && sits(row.pinning.peer, row.peer_cpu));
     let (seated, got) = (seated.count(), pinned.len());
     stage.fact(
         "Both sides of every pinned row were seen on their CPUs",
@@ -28,7 +28,7 @@ pub fn tell(stage: &mut Stage, rows: &[Exchanged]) {
 /// What one row exchanged, and where its two sides were seen.
 #[derive(Clone, Copy, Debug)]
 pub struct Exchanged {
-    pub seats: Seats,
+    pub pinning: Pinning,
     pub sent: u64,
     pub returned: u64,
     pub seen_by_peer: u64,

@@ -8,7 +8,7 @@ use shared::number::count;
 use super::{additions, torn};
 
 pub fn tell(stage: &mut Stage) -> Result<()> {
-    stage.say(
+    stage.note(
         "Why not everything that way? Two processes add to one shared word: first each at its own pace by fetch_add, \
          then by a load and a store, with a barrier between the two so that both read before either writes.",
     );
@@ -21,7 +21,7 @@ pub fn tell(stage: &mut Stage) -> Result<()> {
     let got = format!("{} of {} lost", count(sum.made - sum.kept), count(sum.made));
     stage.fact("By load and store one of two is lost, in every round: as between threads", sum.kept == rounds, got);
 
-    stage.say(
+    stage.note(
         "Then a writer crashes in the middle of a record of two pages: it has lost the permission to write the last \
          part, so the store that comes there ends it. The record lies in plain memory first, and then in the ring.",
     );

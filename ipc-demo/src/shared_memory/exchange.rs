@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use nix::sched::sched_getcpu;
 use nix::unistd::{Pid, getpid, gettid};
 use process_demo::child::{Child, Exit, fork};
-use shared::measure::{Ready, Rival, Seat, Seats};
+use shared::measure::{PinTo, Pinning, Ready, Rival};
 use shared::number::count;
 use shared::{Placement, Stage};
 
@@ -68,8 +68,8 @@ pub fn threads<'a, E: End + 'static>(
     tally: &'a Tally,
     pair: Pair<E>,
 ) -> Rival<'a> {
-    Rival::of_threads(label, placement, move |seats| {
-        let mut asker = Asker::beside_thread(seats, tally, pair)?;
+    Rival::of_threads(label, placement, move |pinning| {
+        let mut asker = Asker::beside_thread(pinning, tally, pair)?;
         Ok(Ready::new(move |steps| asker.turn(traffic, steps)))
     })
 }
@@ -82,8 +82,8 @@ pub fn processes<'a, E: End + 'static>(
     tally: &'a Tally,
     pair: Pair<E>,
 ) -> Rival<'a> {
-    Rival::of_processes(label, placement, move |seats| {
-        let mut asker = Asker::beside_process(seats, tally, pair)?;
+    Rival::of_processes(label, placement, move |pinning| {
+        let mut asker = Asker::beside_process(pinning, tally, pair)?;
         let child = asker.peer_task.process;
         Ok(Ready::with_children(move |steps| asker.turn(traffic, steps), vec![child]))
     })
@@ -93,7 +93,7 @@ pub fn processes<'a, E: End + 'static>(
 pub struct Asker<'a, E: End> {
     end: E,
     peer: Option<Peer>,
-    seats: Seats,
+    pinning: Pinning,
     /// Where the kernel counts for the peer.
     pub peer_task: Task,
     own_cpu: Option<usize>,
@@ -107,26 +107,27 @@ enum Peer {
 }
 
 impl<'a, E: End + 'static> Asker<'a, E> {
-    pub fn beside_thread(seats: Seats, tally: &'a Tally, pair: Pair<E>) -> Result<Asker<'a, E>> {
+    pub fn beside_thread(pinning: Pinning, tally: &'a Tally, pair: Pair<E>) -> Result<Asker<'a, E>> {
         let (ours, theirs) = pair()?;
-        let peer = Builder::new().spawn(move || answer(theirs, seats)).context("starting a thread")?;
-        Asker::new(ours()?, Peer::Thread(peer), getpid(), seats, tally)
+        let peer = Builder::new().spawn(move || answer(theirs, pinning)).context("starting a thread")?;
+        Asker::new(ours()?, Peer::Thread(peer), getpid(), pinning, tally)
     }
 
-    pub fn beside_process(seats: Seats, tally: &'a Tally, pair: Pair<E>) -> Result<Asker<'a, E>> {
+    pub fn beside_process(pinning: Pinning, tally: &'a Tally, pair: Pair<E>) -> Result<Asker<'a, E>> {
         let (ours, theirs) = pair()?;
         // SAFETY: nothing shared is claimed yet: each process claims its own roles of the rings.
-        let child = unsafe { fork(move || u8::from(answer(theirs, seats).is_err())) }.context("starting a process")?;
+        let child =
+            unsafe { fork(move || u8::from(answer(theirs, pinning).is_err())) }.context("starting a process")?;
         let process = child.pid();
-        Asker::new(ours()?, Peer::Process(child), process, seats, tally)
+        Asker::new(ours()?, Peer::Process(child), process, pinning, tally)
     }
 
-    fn new(mut end: E, peer: Peer, process: Pid, seats: Seats, tally: &'a Tally) -> Result<Asker<'a, E>> {
+    fn new(mut end: E, peer: Peer, process: Pid, pinning: Pinning, tally: &'a Tally) -> Result<Asker<'a, E>> {
         end.send(Message::filled(0, INTRODUCE_YOURSELF))?;
         let thread = Pid::from_raw(end.receive()?.note as i32);
         let peer_task = Task { process, thread };
         let exchanged = Exchanged { sent: 0, right: 0, seated: false, peer_ended_well: false };
-        Ok(Asker { end, peer: Some(peer), seats, peer_task, own_cpu: None, tally, exchanged })
+        Ok(Asker { end, peer: Some(peer), pinning, peer_task, own_cpu: None, tally, exchanged })
     }
 }
 
@@ -161,9 +162,10 @@ impl<E: End> Drop for Asker<'_, E> {
     /// The peer is told to end. Leaving would not do: children forked after it hold copies of our end.
     fn drop(&mut self) {
         let peer_cpu = self.farewell().ok();
-        let sits =
-            |seat: Seat, cpu: Option<usize>| seat == Seat::Anywhere || cpu.is_some_and(|cpu| seat == Seat::Cpu(cpu));
-        self.exchanged.seated = sits(self.seats.own, self.own_cpu) && sits(self.seats.peer, peer_cpu);
+        let sits = |pin_to: PinTo, cpu: Option<usize>| {
+            pin_to == PinTo::Anywhere || cpu.is_some_and(|cpu| pin_to == PinTo::Cpu(cpu))
+        };
+        self.exchanged.seated = sits(self.pinning.own, self.own_cpu) && sits(self.pinning.peer, peer_cpu);
         self.exchanged.peer_ended_well = match self.peer.take() {
             Some(Peer::Thread(peer)) => matches!(peer.join(), Ok(Ok(()))),
             Some(Peer::Process(child)) if peer_cpu.is_some() => matches!(child.wait(), Ok(Exit::Code(0))),
@@ -174,8 +176,8 @@ impl<E: End> Drop for Asker<'_, E> {
 }
 
 /// The side that checks each message, and answers where an answer is wanted.
-fn answer<E: End>(open: Opening<E>, seats: Seats) -> Result<()> {
-    let _pinned = seats.peer.sit()?;
+fn answer<E: End>(open: Opening<E>, pinning: Pinning) -> Result<()> {
+    let _pinned = pinning.peer.pin()?;
     let mut end = open()?;
     let (mut expected, mut right) = (0, 0);
     loop {

@@ -197,7 +197,7 @@ pub fn tell(stage: &mut Stage, rows: &[Row]) {
     let got = format!("{} of {}", elsewhere.len(), elsewhere.len() + again.len());
     stage.fact("What a process maps once more lies at another address there", again.is_empty(), got);
     if tried(Private).any(|seen| seen.changes() == [true, false, false]) {
-        stage.say(
+        stage.note(
             "A private mapping of a memfd shows what is in there until its process writes; from then on it is a copy.",
         );
     }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use shared::Placement;
-use shared::measure::Seats;
+use shared::measure::Pinning;
 use shared::number::count;
 use shared::{Cell, Column, Table, refused};
 
@@ -18,20 +18,20 @@ pub struct Row {
     pub counted: Result<Counts, String>,
 }
 
-type Start<'a> = fn(Seats, &'a Tally) -> Result<Asker<'a, RingEnd>>;
+type Start<'a> = fn(Pinning, &'a Tally) -> Result<Asker<'a, RingEnd>>;
 
 /// So many round trips each; the processes come first, for nothing forks beside threads.
 pub fn observe(round_trips: u64, tally: &Tally) -> Result<Vec<Row>> {
     let kinds: [(&'static str, Start<'_>); 2] = [
-        (ways::RING_PROCESSES, |seats, tally| Asker::beside_process(seats, tally, ways::rings)),
-        (ways::RING_THREADS, |seats, tally| Asker::beside_thread(seats, tally, ways::rings)),
+        (ways::RING_PROCESSES, |pinning, tally| Asker::beside_process(pinning, tally, ways::rings)),
+        (ways::RING_THREADS, |pinning, tally| Asker::beside_thread(pinning, tally, ways::rings)),
     ];
     let mut rows = Vec::new();
     for (label, start) in kinds {
         for placement in PLACEMENTS {
-            let counted = match Seats::of(placement) {
+            let counted = match Pinning::of(placement) {
                 None => Err("one usable CPU".to_owned()),
-                Some(seats) => match start(seats, tally).and_then(|asker| counted(asker, seats, round_trips)) {
+                Some(pinning) => match start(pinning, tally).and_then(|asker| counted(asker, pinning, round_trips)) {
                     Ok(counts) => Ok(counts),
                     Err(error) => Err(refused(&error).ok_or(error)?),
                 },
@@ -42,8 +42,8 @@ pub fn observe(round_trips: u64, tally: &Tally) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn counted(mut asker: Asker<'_, RingEnd>, seats: Seats, round_trips: u64) -> Result<Counts> {
-    let _pinned = seats.own.sit()?;
+fn counted(mut asker: Asker<'_, RingEnd>, pinning: Pinning, round_trips: u64) -> Result<Counts> {
+    let _pinned = pinning.own.pin()?;
     let tasks = [Task::own(), asker.peer_task];
     let both = || Ok::<_, anyhow::Error>(tasks[0].counts()? + tasks[1].counts()?);
     asker.turn(Traffic::RoundTrip, ways::SLOTS as u64)?; // Once round: from here on every page of it is mapped.

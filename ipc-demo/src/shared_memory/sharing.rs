@@ -8,7 +8,7 @@ use shared::{Claim, Stage, refused};
 use super::{file, pointers, seen};
 
 pub fn tell(stage: &mut Stage) -> Result<()> {
-    stage.say(
+    stage.note(
         "A word is changed in turn: by its maker, by another party (a forked child, in the last row a thread) and by \
          its maker again; after each change the other of the two looks. A socket says whose turn it is; it does not \
          carry the word.",
@@ -28,7 +28,7 @@ fn tell_file(stage: &mut Stage, path: &Path) -> Result<()> {
         Ok(read) => read,
         Err(error) => {
             let why = refused(&error).ok_or(error)?;
-            stage.say(format!("A file could not be mapped here: {why}."));
+            stage.note(format!("A file could not be mapped here: {why}."));
             return Ok(());
         }
     };
@@ -41,7 +41,7 @@ fn tell_pointers(stage: &mut Stage) -> Result<()> {
     let found = pointers::follow()?;
     let all = pointers::NODES as u64;
     let (here, there) = (found.inherited, found.mapped_again);
-    stage.say(format!(
+    stage.note(format!(
         "A list of {all} nodes lies in such memory, each joined to the next by a pointer and by an offset. One child \
          inherits the mapping; another maps it elsewhere, and lets go of what it inherited."
     ));

@@ -21,7 +21,7 @@ pub fn tell(stage: &mut Stage, tally: &Tally) -> Result<Toll> {
     const MIB: usize = 1 << 20;
     let bytes = stage.by_effort(4 * MIB, 64 * MIB, 256 * MIB);
     let size = chosen_with_unit("bytes", bytes as f64);
-    stage.say(format!(
+    stage.note(format!(
         "Is such a mapping free? {size} are there already; five parties write a word into each page, or read it, twice."
     ));
     let faults = first_touch(stage, bytes)?;
@@ -47,7 +47,7 @@ fn first_touch(stage: &mut Stage, bytes: usize) -> Result<Option<u64>> {
 }
 
 fn system_calls(stage: &mut Stage) -> Result<Option<[u64; 2]>> {
-    stage.say(
+    stage.note(
         "Does the kernel hear of a message? One process writes, and when it has ended another one reads: nobody waits. \
          The calls to claim an end of the ring, made once, are counted by themselves and taken off.",
     );

@@ -49,7 +49,7 @@ pub fn show(stage: &mut Stage) -> Result<usize> {
     let says = "A standard signal by kill needs no room: it arrives at the limit too";
     stage.fact(says, standard.is_ok() && first.len() == 1, format!("{} arrived", first.len()));
     let (soft, _) = getrlimit(Resource::RLIMIT_SIGPENDING)?;
-    stage.say(format!("On this machine the limit for all processes of this user together is {}.", count(soft)));
+    stage.note(format!("On this machine the limit for all processes of this user together is {}.", count(soft)));
     Ok(accepted)
 }
 

@@ -54,14 +54,14 @@ impl Scene {
     }
 
     pub fn introduce(&self, stage: &mut Stage, sizes: &[usize]) {
-        let seats = match self.placement {
+        let pinning = match self.placement {
             Placement::OtherCpu => "each on a CPU of its own",
             Placement::SameCpu | Placement::Free => {
                 "both on the one CPU that may be used here, so that each waits for the other"
             }
         };
-        stage.say(format!(
-            "One side sends messages of one size, the other receives them, {seats}. A turn is a batch: the receiver is \
+        stage.note(format!(
+            "One side sends messages of one size, the other receives them, {pinning}. A turn is a batch: the receiver is \
              woken, takes them all, and answers once, at the end. Every message carries its number and its length at \
              both ends, and the receiver checks both; in a pass that is not timed it compares every byte."
         ));
@@ -72,7 +72,7 @@ impl Scene {
             Some(bytes) => format!("less than the largest cache, which has {}", words(bytes)),
             None => "whatever the size of the caches, which is unknown here".to_owned(),
         };
-        stage.say(format!(
+        stage.note(format!(
             "Messages are taken one after the other from {}, {cache}. The ceiling is a memcpy of the same messages from \
              the same memory; 'to cache' is the part that is left for the sender's CPU if the receiver's makes a second \
              copy. What copies and is faster must be an error.",
@@ -82,7 +82,7 @@ impl Scene {
             .iter()
             .map(|&bytes| format!("{} of {}", count(memory::under_way(bytes) as u64), words(bytes)))
             .collect();
-        stage.say(format!(
+        stage.note(format!(
             "So many messages may be under way in the ring, as in the channels of threads: {}; in ipc-channel's regions \
              {} at most. A message that is moved stays where it is: its sender gives it up, and gets an empty buffer back. \
              UDP is left out: it drops what finds no room, and never holds its sender up.",
@@ -97,7 +97,7 @@ impl Scene {
         let mut found = Found::default();
         for &bytes in sizes {
             if bytes >= MIB && bytes * BUFFERS > shared::spare_bytes() as usize {
-                stage.say(format!("{} is left out: too little memory is free here.", words(bytes)));
+                stage.note(format!("{} is left out: too little memory is free here.", words(bytes)));
                 continue;
             }
             self.measure_size(stage, bytes, &mut found)?;

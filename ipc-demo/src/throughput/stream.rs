@@ -7,7 +7,7 @@ use std::thread::{Builder, JoinHandle};
 use anyhow::{Context, Result, ensure};
 use process_demo::child::fork;
 use shared::Placement;
-use shared::measure::{Ready, Rival, Seats};
+use shared::measure::{Pinning, Ready, Rival};
 
 use super::message::{Check, Stamp};
 
@@ -37,14 +37,14 @@ where
     S: FnMut(Stamp) -> Result<()> + 'a,
     R: FnMut(&mut Check) -> Result<()>,
 {
-    Rival::of_processes(course.label, course.placement, move |seats| {
+    Rival::of_processes(course.label, course.placement, move |pinning| {
         let (send, receive) = ends()?;
         let (answers, to) = pipe()?;
         let (mut send, mut receive) = (Some(send), Some(receive));
         let work = || {
             drop(send.take()); // The child's copy: what it never closes, it can never see closed.
             let Some(receive) = receive.take() else { return 1 };
-            u8::from(receive_all(receive, to, seats).is_err())
+            u8::from(receive_all(receive, to, pinning).is_err())
         };
         // SAFETY: the child claims its own end of what both see, and uses nothing that this process owns there.
         let child = unsafe { fork(work) }.context("starting a process")?;
@@ -66,10 +66,10 @@ where
     S: FnMut(Stamp) -> Result<()> + 'a,
     R: FnMut(&mut Check) -> Result<()> + Send + 'static,
 {
-    Rival::of_threads(course.label, course.placement, move |seats| {
+    Rival::of_threads(course.label, course.placement, move |pinning| {
         let (send, receive) = ends()?;
         let (answers, to) = pipe()?;
-        let worker = Builder::new().spawn(move || receive_all(receive, to, seats)).context("starting a thread")?;
+        let worker = Builder::new().spawn(move || receive_all(receive, to, pinning)).context("starting a thread")?;
         let mut pair = Pair { turns: Some(Turns { send, answers, sent: 0 }), worker: Some(worker) };
         pair.turns()?.compare_whole(&course)?;
         Ok(Ready::new(move |steps| pair.turns()?.timed(steps, course.tally)))
@@ -141,8 +141,12 @@ fn add(to: &Cell<u64>, count: u64) {
 }
 
 /// The receiving side, until the sender is gone.
-fn receive_all(mut receive: impl FnMut(&mut Check) -> Result<()>, mut answers: PipeWriter, seats: Seats) -> Result<()> {
-    let _pinned = seats.peer.sit()?;
+fn receive_all(
+    mut receive: impl FnMut(&mut Check) -> Result<()>,
+    mut answers: PipeWriter,
+    pinning: Pinning,
+) -> Result<()> {
+    let _pinned = pinning.peer.pin()?;
     let mut check = Check::default();
     loop {
         receive(&mut check)?;

@@ -32,7 +32,7 @@ struct Course {
 }
 
 pub fn show(stage: &mut Stage) -> Result<Values> {
-    stage.say(
+    stage.note(
         "Two pages hold 1 each. A child is forked; it writes 2 into both, and then its parent writes 3 into both.",
     );
     let Course { before, child_wrote, parent_wrote, read_from_outside } = take_course()?;
@@ -54,7 +54,7 @@ pub fn show(stage: &mut Stage) -> Result<Values> {
     let says = "Memory mapped as shared is the exception: each sees what the other wrote";
     let got = format!("{} after the child wrote 2, {} after the parent wrote 3", shared[0], shared[3]);
     let seen_shared = stage.fact(says, shared == [2, 2, 3, 3], got);
-    stage.say(match &read_from_outside {
+    stage.note(match &read_from_outside {
         Ok(value) => {
             format!("The kernel let the parent read {value} out of the child's own memory (process_vm_readv).")
         }

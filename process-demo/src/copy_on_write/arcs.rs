@@ -27,7 +27,7 @@ pub fn show(stage: &mut Stage) -> Result<()> {
         arcs.iter().for_each(|arc| drop(std::hint::black_box(Arc::clone(arc))));
         [read, between - before, faults() - between]
     })?;
-    stage.say(format!(
+    stage.note(format!(
         "Now this process holds {} values, each in an Arc, whose counters lie on {} pages. A child reads all of them, and \
          then clones and drops each Arc.",
         count(number),

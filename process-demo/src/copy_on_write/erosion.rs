@@ -38,7 +38,7 @@ pub struct Erosion {
 pub fn show(stage: &mut Stage, block: &mut Block) -> Result<Erosion> {
     let pages = block.pages() as u64;
     let held = chosen_with_unit("bytes", size_of_val(&block[..]) as f64);
-    stage.say(format!(
+    stage.note(format!(
         "This process fills {held}, which is {} pages. For each row it forks a child that writes one word into so many \
          of them.",
         count(pages)

@@ -33,7 +33,7 @@ pub fn show(stage: &mut Stage, block: &mut Block) -> Result<Cost> {
     let (first, fresh) = (times(FIRST), times(FRESH));
     let against = ratio(&first, &fresh);
     stage.trend("the first write after a fork against the first touch of fresh memory", &against);
-    stage.say(
+    stage.note(
         "The first write finds the page shared: the kernel takes a new one and copies the old one into it. Fresh memory \
          takes a new page too, filled with zeros.",
     );

@@ -42,7 +42,7 @@ pub struct Saving {
 pub fn show(stage: &mut Stage, bytes: usize) -> Result<Option<Saving>> {
     let (most, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
     if most < bytes as u64 {
-        stage.say(
+        stage.note(
             "A table is not saved here: a limit (RLIMIT_FSIZE) forbids files of that size, at the pain of SIGXFSZ.",
         );
         return Ok(None);
@@ -54,7 +54,7 @@ pub fn show(stage: &mut Stage, bytes: usize) -> Result<Option<Saving>> {
         Ok(saving) => Ok(Some(saving)),
         Err(error) => {
             let why = refused(&error).ok_or(error)?;
-            stage.say(format!("A table could not be saved here: {why}."));
+            stage.note(format!("A table could not be saved here: {why}."));
             Ok(None)
         }
     }
@@ -62,7 +62,7 @@ pub fn show(stage: &mut Stage, bytes: usize) -> Result<Option<Saving>> {
 
 fn try_all(stage: &mut Stage, bytes: usize, target: &Path) -> Result<Saving> {
     let held = chosen_with_unit("bytes", bytes as f64);
-    stage.say(format!(
+    stage.note(format!(
         "What that is good for: {held} of accounts, among which money moves all the time, so that their total never \
          changes. They are saved to a file while it moves."
     ));
@@ -90,7 +90,7 @@ fn try_all(stage: &mut Stage, bytes: usize, target: &Path) -> Result<Saving> {
         format!("{} of {} files are exact", if exact { rounds.len() } else { 0 }, rounds.len()),
     );
     stage.table(table(&rounds, &held));
-    stage.say(
+    stage.note(
         "A snapshot stops its owner for the fork alone. The owner pays later: with time and memory for each page that it \
          is the first to write to, until the child has ended.",
     );

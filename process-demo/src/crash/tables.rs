@@ -25,7 +25,7 @@ pub struct Tried<T>(Result<Vec<T>, String>);
 
 impl Survey {
     pub fn take(stage: &mut Stage, rounds: usize) -> Result<Survey> {
-        stage.say(format!(
+        stage.note(format!(
             "Three siblings keep an account each: they answer every payment with their balance. Beside them a fourth, the \
              victim, fails. Who answers a further payment with the right balance has gone on. The four are first threads \
              of one process (the victim holds a mutex), then a process each. {}",

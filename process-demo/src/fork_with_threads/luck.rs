@@ -18,7 +18,7 @@ const HELD_PERCENT: [u64; 3] = [1, 10, 50];
 /// Returns what was seen with the smallest share with which it was seen at all.
 pub fn show(stage: &mut Stage) -> Result<Luck> {
     let times = stage.by_effort(20, 300, 4_000);
-    stage.say(format!(
+    stage.note(format!(
         "Now without force: the other thread takes the lock every {} us and holds it for a share of that time, and \
          {times} children are forked at whatever moment that is.",
         PERIOD_NS / 1_000
@@ -32,7 +32,7 @@ pub fn show(stage: &mut Stage) -> Result<Luck> {
     stage.table(table(&tries));
     let never = tries.iter().take_while(|luck| luck.tally.asleep == 0).last();
     if let Some(Luck { held_percent, .. }) = never {
-        stage.say(format!("Up to {held_percent} % it was not seen, which does not mean that it cannot be."));
+        stage.note(format!("Up to {held_percent} % it was not seen, which does not mean that it cannot be."));
     }
     let seen = tries.iter().position(|luck| luck.tally.asleep > 0).unwrap_or(HELD_PERCENT.len() - 1);
     tries.into_iter().nth(seen).context("no share was tried")

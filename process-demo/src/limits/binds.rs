@@ -138,7 +138,7 @@ fn in_words(reply: Reply) -> String {
 
 /// Every setting, tried once with threads and once with processes.
 pub fn show(stage: &mut Stage, places: &Places) -> Result<Vec<Row>> {
-    stage.say(
+    stage.note(
         "Four workers: threads of one process, then a process each. One of them sets a limit for itself, or gives a \
          privilege up, and runs into it. Then each of the others tries the same. (Where the limit is CPU time, the one \
          computes until it is noticed, and the others need only answer.)",
@@ -206,7 +206,7 @@ fn table(rows: &[Row]) -> Table {
 fn explain(stage: &mut Stage, rows: &[Row]) {
     let seen = |set: Order| rows.iter().find(|row| row.setting.set == set).and_then(Row::both).map(|(bound, _)| bound);
     if let (Some(by_library), Some(by_call)) = (seen(Order::BecomeNobody), seen(Order::BecomeNobodyAlone)) {
-        stage.say(format!(
+        stage.note(format!(
             "The kernel changes the user of one thread alone: the bare call bound {} of {SIBLINGS} siblings. The C \
              library's function asks every thread to do the same: it bound {}.",
             by_call.siblings, by_library.siblings
@@ -236,7 +236,7 @@ fn tell_facts(stage: &mut Stage, rows: &[Row]) {
 fn tell_what_stays_allowed(stage: &mut Stage, places: &Places) -> Result<()> {
     let mut crew = Crew::of(Kind::Processes, 1, places)?;
     if let Reply::Failed(why) = crew.ask(0, Order::ReadPublicOnly, [0; 2])? {
-        stage.say(format!("This kernel has no Landlock for us: {}.", why.desc()));
+        stage.note(format!("This kernel has no Landlock for us: {}.", why.desc()));
         return Ok(());
     }
     let public = crew.ask(0, Order::ReadPublicFile, [0; 2])?;

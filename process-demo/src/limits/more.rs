@@ -31,7 +31,7 @@ const ROOM_BYTES: u64 = 64 << 20;
 
 pub fn show(stage: &mut Stage, places: &Places) -> Result<Vec<Row>> {
     let descriptors_allowed = Limit::lower(Resource::RLIMIT_NOFILE, DESCRIPTORS)?.soft;
-    stage.say(format!(
+    stage.note(format!(
         "How much do {WORKERS} workers get? A process may have {descriptors_allowed} descriptors here, and {} MiB of address space \
          more than it starts with. Each worker takes all it can, one descriptor and one MiB after the other; and each goes \
          to a CPU of its own, as long as there are some. What is missing to a limit was taken before.",

@@ -61,7 +61,7 @@ pub struct Seen {
 }
 
 pub fn show(stage: &mut Stage, places: &Places) -> Result<Seen> {
-    stage.say(format!(
+    stage.note(format!(
         "A worker draws a random number and keeps it to itself. Its sibling is told where it lies: a thread reads there, a \
          process asks the kernel for it (process_vm_readv). Both are {}.",
         if Uid::effective().is_root() { "root's" } else { "an ordinary user's" }
@@ -73,7 +73,7 @@ pub fn show(stage: &mut Stage, places: &Places) -> Result<Seen> {
     let outcomes: Vec<Outcome> = CASES.iter().map(outcome).collect::<Result<_>>()?;
     stage.table(table(&outcomes));
     if let Ok(scope) = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope") {
-        stage.say(format!("Yama's ptrace scope, which decides on processes of one user too, is {}.", scope.trim()));
+        stage.note(format!("Yama's ptrace scope, which decides on processes of one user too, is {}.", scope.trim()));
     }
     let of = |kind: Kind| {
         let of_kind =

@@ -105,7 +105,7 @@ pub fn show(stage: &mut Stage) -> Result<Units> {
     let sizes: &[usize] = stage.by_effort(&[4, 7, 10], &[10, 25, 50, 75, 100], &[10, 50, 100, 150, 200]);
     let rounds = stage.by_effort(6, 11, 21); // Six are the fewest with an interval.
     let (fewest, most) = (sizes[0], sizes[sizes.len() - 1]);
-    stage.say(format!(
+    stage.note(format!(
         "Idle threads, forked processes and programs (this one, started again) sleep in a read. Their number grows from \
          {fewest} to {most}, the memory is looked at on the way, and the slope is what one more takes: {rounds} rounds.",
     ));
@@ -129,7 +129,7 @@ pub fn show(stage: &mut Stage) -> Result<Units> {
     let says = "Every one of them was asleep while its memory was looked at";
     stage.fact(says, asleep == all, format!("{} of {}", count(asleep as u64), count(all as u64)));
     stage.table(table(&units));
-    stage.say(
+    stage.note(
         "RSS counts each page that a process maps and that is in memory, USS only those that no other maps; PSS divides \
          each by the number of those who map it, so only PSS adds up. What is marked * is a counter of the whole machine, \
          which whatever else runs moves too. Free memory is no measure for so little: the kernel keeps a stock of pages \

@@ -42,7 +42,7 @@ pub fn show(stage: &mut Stage) -> Result<Option<Sums>> {
     let wanted = stage.by_effort(32, 256, 512) * MIB;
     let spare = spare_bytes() as usize;
     let Some(bytes) = (0..5).map(|halvings| wanted >> halvings).find(|&bytes| bytes <= spare) else {
-        stage.say("There is too little free memory to share some of it among children.");
+        stage.note("There is too little free memory to share some of it among children.");
         return Ok(None);
     };
     let courses: Result<Vec<Course>> = (0..stage.by_effort(3, 7, 15)).map(|_| take_course(bytes)).collect();
@@ -50,12 +50,12 @@ pub fn show(stage: &mut Stage) -> Result<Option<Sums>> {
         Ok(courses) => courses,
         Err(error) => {
             let why = refused(&error).ok_or(error)?;
-            stage.say(format!("Memory shared by a parent and {CHILDREN} children could not be looked at: {why}."));
+            stage.note(format!("Memory shared by a parent and {CHILDREN} children could not be looked at: {why}."));
             return Ok(None);
         }
     };
     let held = chosen_with_unit("bytes", bytes as f64);
-    stage.say(format!(
+    stage.note(format!(
         "Now this process fills {held}, every page of it with something else, and forks {CHILDREN} children, which sleep. \
          A fork copies no page before somebody writes to it."
     ));
@@ -72,7 +72,7 @@ pub fn show(stage: &mut Stage) -> Result<Option<Sums>> {
     let grown = |of: &dyn Fn(&Course) -> f64| with_unit("bytes", middle(&courses, of));
     let machine = grown(&|course| gained(course, 2));
     let share = grown(&|course| course[2].family.pss_bytes as f64 - course[0].family.pss_bytes as f64);
-    stage.say(format!(
+    stage.note(format!(
         "Who adds up RSS finds {} times what is there by PSS. The machine's own count of pages that no file backs, each \
          once (*), grew by {machine}; the sum of PSS by {share}.",
         three_digits(times_too_much)

@@ -23,7 +23,7 @@ impl Text {
             }
         };
         ensure!(!bytes.is_empty(), "the text is empty: there is nothing to divide");
-        stage.say(format!("The text has {}.", with_unit("bytes", bytes.len() as f64)));
+        stage.note(format!("The text has {}.", with_unit("bytes", bytes.len() as f64)));
         Ok(Text(bytes))
     }
 

@@ -88,7 +88,7 @@ pub fn price(stage: &mut Stage, results: &[Times], workers: usize) -> Option<Pri
     } else {
         String::new()
     };
-    stage.say(format!(
+    stage.note(format!(
         "Counting takes one thread {task} ns per byte. To get the text to workers in other processes adds {copied} by a \
          copy into shared memory, and {sent} by pipes.{pays}"
     ));

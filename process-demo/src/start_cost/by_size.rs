@@ -19,10 +19,10 @@ const MIB: usize = 1 << 20;
 pub fn show(stage: &mut Stage) -> Result<Sizes> {
     let makers = makers(stage)?;
     if makers.len() < 2 {
-        stage.say("There is too little free memory to see whether the maker's size matters.");
+        stage.note("There is too little free memory to see whether the maker's size matters.");
         return Ok(Sizes::default());
     }
-    stage.say(
+    stage.note(
         "Now the maker is a process that holds memory, every page of it written to; without huge pages but where they are \
          named.",
     );
@@ -53,7 +53,7 @@ pub fn show(stage: &mut Stage) -> Result<Sizes> {
         };
         let adds = if low > 0.0 { format!("{} ms", three_digits(value)) } else { "nothing measurable".to_owned() };
         let [low, high] = [low, high].map(three_digits);
-        stage.say(format!("{label}: each GiB that the maker holds adds {adds} (95 % interval {low} to {high} ms)."));
+        stage.note(format!("{label}: each GiB that the maker holds adds {adds} (95 % interval {low} to {high} ms)."));
     }
     Ok(sizes)
 }
@@ -86,12 +86,12 @@ fn makers(stage: &mut Stage) -> Result<Vec<Maker>> {
     for &mib in sizes_mib {
         let bytes = mib * MIB;
         if bytes as u64 > left {
-            stage.say(format!("{mib} MiB are left out: at most a quarter of the free memory is used."));
+            stage.note(format!("{mib} MiB are left out: at most a quarter of the free memory is used."));
             continue;
         }
         match Starter::holding(bytes, Pages::Ordinary) {
             Ok(starter) => makers.push(Maker { mib, starter }),
-            Err(error) => stage.say(format!("{mib} MiB are left out: {}.", refused(&error).ok_or(error)?)),
+            Err(error) => stage.note(format!("{mib} MiB are left out: {}.", refused(&error).ok_or(error)?)),
         }
         left -= bytes as u64;
     }

@@ -149,12 +149,12 @@ fn explain_the_excess(stage: &mut Stage, ways: &[(&str, &Calls)]) {
     } else {
         ""
     };
-    stage.say(format!(
+    stage.note(format!(
         "std's thread makes {total} system calls that a bare pthread does not: {}.{why}",
         list.join(", ")
     ));
     if how_many(bare, "mmap") == 0 {
-        stage.say(
+        stage.note(
             "A bare pthread maps no memory here: the C library has kept the stack of a thread that ended, and gives it to \
              the next.",
         );

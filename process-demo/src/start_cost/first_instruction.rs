@@ -65,7 +65,7 @@ pub fn show(stage: &mut Stage) -> Result<()> {
         ],
         rows: kinds.iter().map(Kind::row).collect(),
     });
-    stage.say(
+    stage.note(
         "Whoever starts goes on as soon as the call is back. A thread and a forked child run at the line that follows; a \
          program is loaded and linked first, and its first line is that of main.",
     );

@@ -17,7 +17,7 @@ pub const POOL_PROCESS: &str = "a pool's process";
 
 /// A task is one number, and its result the next one.
 pub fn compare(stage: &mut Stage) -> Result<Measured> {
-    stage.say(
+    stage.note(
         "A pool's thread waits at a channel (crossbeam), a pool's process at a pipe. A task is handed over, done and \
          answered; the new thread does the same task.",
     );

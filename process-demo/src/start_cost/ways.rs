@@ -68,9 +68,9 @@ pub fn small_program() -> Option<CString> {
 /// Each way is tried once before anything is measured.
 pub fn prove(stage: &mut Stage, ways: &[Way]) -> Result<()> {
     if let Some(program) = small_program() {
-        stage.say(format!("The ways that run a program run {}, which does nothing.", program.to_string_lossy()));
+        stage.note(format!("The ways that run a program run {}, which does nothing.", program.to_string_lossy()));
     } else {
-        stage.say("There is no program 'true' in PATH, so the ways that run a program are left out.");
+        stage.note("There is no program 'true' in PATH, so the ways that run a program are left out.");
     }
     let (mut right, mut tried, mut refusal) = (0, 0, None);
     for way in ways {

@@ -5,7 +5,7 @@ use std::thread::{Builder, JoinHandle};
 use anyhow::{Context, Result};
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use process_demo::child::{Child, fork};
-use shared::measure::{Contest, Measured, Ready, Rival, Seats, Timing};
+use shared::measure::{Contest, Measured, Pinning, Ready, Rival, Timing};
 use shared::number::with_unit;
 use shared::{Placement, Stage};
 
@@ -56,15 +56,15 @@ fn control<'a>(set_bytes: usize) -> Rival<'a> {
 }
 
 fn threads<'a>(set_bytes: usize, placement: Placement) -> Rival<'a> {
-    Rival::of_threads(label(Who::Threads, set_bytes), placement, move |seats| {
-        let mut pair = Pair::with_thread(set_bytes, seats)?;
+    Rival::of_threads(label(Who::Threads, set_bytes), placement, move |pinning| {
+        let mut pair = Pair::with_thread(set_bytes, pinning)?;
         Ok(Ready::new(move |times| pair.ask(times)))
     })
 }
 
 fn processes<'a>(set_bytes: usize, placement: Placement) -> Rival<'a> {
-    Rival::of_processes(label(Who::Processes, set_bytes), placement, move |seats| {
-        let (mut asker, child) = with_process(set_bytes, seats)?;
+    Rival::of_processes(label(Who::Processes, set_bytes), placement, move |pinning| {
+        let (mut asker, child) = with_process(set_bytes, pinning)?;
         let pid = child.pid();
         Ok(Ready::with_children(
             move |times| {
@@ -83,10 +83,10 @@ struct Pair {
 }
 
 impl Pair {
-    fn with_thread(set_bytes: usize, seats: Seats) -> Result<Pair> {
+    fn with_thread(set_bytes: usize, pinning: Pinning) -> Result<Pair> {
         let (asker, peer) = Party::two(set_bytes)?;
         let answer = move || {
-            let _pinned = seats.peer.sit();
+            let _pinned = pinning.peer.pin();
             let _ = peer.answer(); // An error shows at the asker: its next read finds the end.
         };
         let peer = Builder::new().spawn(answer).context("starting a thread")?;
@@ -107,10 +107,10 @@ impl Drop for Pair {
     }
 }
 
-fn with_process(set_bytes: usize, seats: Seats) -> Result<(Party, Child)> {
+fn with_process(set_bytes: usize, pinning: Pinning) -> Result<(Party, Child)> {
     let (asker, peer) = Party::two(set_bytes)?;
     let answer = move || {
-        let _pinned = seats.peer.sit();
+        let _pinned = pinning.peer.pin();
         u8::from(peer.answer().is_err())
     };
     // SAFETY: the child uses its pipes and its copy of the working set; nothing here is in shared memory.
@@ -120,11 +120,11 @@ fn with_process(set_bytes: usize, seats: Seats) -> Result<(Party, Child)> {
 /// On one CPU each round trip must bring a switch on this side, and the control must have none: counted.
 pub fn prove(stage: &mut Stage) -> Result<()> {
     let times = stage.by_effort(200, 2000, 20_000);
-    let Some(seats) = Seats::of(Placement::SameCpu) else { return Ok(()) };
-    let _pinned = seats.own.sit()?;
-    let (mut asker, _child) = with_process(0, seats)?;
+    let Some(pinning) = Pinning::of(Placement::SameCpu) else { return Ok(()) };
+    let _pinned = pinning.own.pin()?;
+    let (mut asker, _child) = with_process(0, pinning)?;
     let processes = switches_of(times, |times| asker.ask(times))?;
-    let mut pair = Pair::with_thread(0, seats)?;
+    let mut pair = Pair::with_thread(0, pinning)?;
     let threads = switches_of(times, |times| pair.ask(times))?;
     drop(pair);
     let (mut one, mut other) = (Party::alone(0)?, Party::alone(0)?);

@@ -82,7 +82,7 @@ pub fn show(stage: &mut Stage, switches: &[Switch]) {
         rows: switches.iter().map(row).collect(),
     });
     if switches.iter().any(|switch| switch.threads_apart.is_some() || switch.processes_apart.is_some()) {
-        stage.say(
+        stage.note(
             "On two CPUs the side that waits leaves its CPU idle, so a hop wakes a CPU too. And each side has its set in a \
              cache of its own there, where the control has both in one: with large sets a hop can even take less.",
         );

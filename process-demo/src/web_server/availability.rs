@@ -61,7 +61,7 @@ const IDLE_EACH: usize = 3; // Connections of each worker beside the one whose r
 const PATIENCE_MS: u16 = 20_000; // Only a bound: what is waited for is certain to come, as an answer or as an end.
 
 pub fn show(stage: &mut Stage, setup: &Setup) -> Result<Vec<Losses>> {
-    stage.say(
+    stage.note(
         "Now one worker fails, while each worker holds a request that it cannot finish yet, has idle connections, and \
          further connections wait in the listener's queue. What the failure costs is counted; then the others may go on.",
     );
@@ -73,7 +73,7 @@ pub fn show(stage: &mut Stage, setup: &Setup) -> Result<Vec<Losses>> {
                 Err(error) => {
                     let label = format!("{}, {}", model.label(), failure.label());
                     let why = refused(&error).ok_or(error.context(label.clone()))?;
-                    stage.say(format!("Skipped: {label}: {why}."));
+                    stage.note(format!("Skipped: {label}: {why}."));
                 }
             }
         }
@@ -318,7 +318,7 @@ fn tell(stage: &mut Stage, all: &[Losses]) {
         ],
         rows: all.iter().map(cells).collect(),
     });
-    stage.say(
+    stage.note(
         "A thread cannot be killed, so kill -9 takes the process of all threads. Every server has a parent that replaces \
          a process that died. Back after: until the replacement had answered a client; nobody else was free to.",
     );
@@ -362,8 +362,9 @@ fn judge_reset(stage: &mut Stage, by_hash: &[&Losses]) {
     let counts = by_hash.iter().map(|it| format!("{} of {} by {}", it.queued.lost, it.queued.of, it.failure.label()));
     let got = counts.collect::<Vec<_>>().join(", ");
     if migrates {
-        stage
-            .say(format!("Here the kernel moves the queue of a dead SO_REUSEPORT worker to another: lost were {got}."));
+        stage.note(format!(
+            "Here the kernel moves the queue of a dead SO_REUSEPORT worker to another: lost were {got}."
+        ));
     } else if !by_hash.is_empty() {
         let says = "With SO_REUSEPORT, who waits in the queue of a worker that dies is reset";
         stage.fact(says, by_hash.iter().all(|it| it.queued.lost > 0), got);

@@ -165,7 +165,7 @@ fn tell_capacity(stage: &mut Stage, plan: &Plan, rows: &[Row]) {
         ],
         rows: rows.iter().map(cells_of_capacity).collect(),
     });
-    stage.say(
+    stage.note(
         "CPU: time that the server uses for each answer. PSS: memory of its whole family; of what was preloaded, \
          processes share one copy. Most: the share of the worker that answered most. Client: its share of the machine, \
          as one thread. Starved: connections that got no answer.",
@@ -251,7 +251,7 @@ fn tell_paced(stage: &mut Stage, plan: &Plan, per_s: f64, rows: &[Row]) {
         ],
         rows: rows.iter().filter_map(cells).collect(),
     });
-    stage.say(
+    stage.note(
         "Each delay counts from when its request was due, whether or not the client could send it by then. Not: no \
          answer when half as much time again had passed. Lost: the connection ended first, in either table.",
     );

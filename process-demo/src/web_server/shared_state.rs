@@ -66,7 +66,7 @@ fn tell(stage: &mut Stage, rows: &[(Way, Figures)], workers: usize, cache: &str)
         ],
         rows: rows.iter().map(cells).collect(),
     });
-    stage.say(
+    stage.note(
         "Each worker looks up the same keys in every row; a value of 1 KiB that is not there is made anew. Memory: PSS \
          of all. Counter: what a worker sees of it when all have finished.",
     );

@@ -53,7 +53,7 @@ struct Course {
 }
 
 pub fn show(stage: &mut Stage) -> Result<Dead> {
-    stage.say(format!(
+    stage.note(format!(
         "A child fills {} and then ends by itself, with exit code {CODE}. Its parent knows, but does not wait for it.",
         chosen_with_unit("bytes", HELD_BYTES as f64)
     ));

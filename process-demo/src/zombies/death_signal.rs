@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10); // Only a bound: the signal 
 
 /// Says whether the child that asked for the signal ended with its thread, while its process and its sibling went on.
 pub fn show(stage: &mut Stage) -> Result<bool> {
-    stage.say(
+    stage.note(
         "A thread of this process makes two children. One has asked to get SIGTERM when its parent dies; the other has \
          not. Then the thread ends. The process does not.",
     );
@@ -53,7 +53,7 @@ pub fn show(stage: &mut Stage) -> Result<bool> {
     let says = "A parent-death signal comes when the thread that made the child ends, though its process goes on";
     let holds = stage.fact(says, by_signal && goes_on, got);
     if holds {
-        stage.say("So who makes such children from a thread of a pool loses them when the pool shrinks.");
+        stage.note("So who makes such children from a thread of a pool loses them when the pool shrinks.");
     }
     Ok(holds)
 }

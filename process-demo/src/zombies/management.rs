@@ -49,7 +49,7 @@ pub struct Management {
 }
 
 pub fn show(stage: &mut Stage) -> Result<Management> {
-    stage.say(
+    stage.note(
         "Now everybody tries everything: wait for it, see it end by a descriptor (pidfd), stop it, set its priority, \
          limit its descriptors, end it. What came of it is looked up from outside, in /proc. The first rows act on a \
          process, the last two on one of a process's two threads.",

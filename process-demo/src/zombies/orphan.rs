@@ -35,7 +35,7 @@ struct Fate {
 }
 
 pub fn show(stage: &mut Stage) -> Result<Orphans> {
-    stage.say(
+    stage.note(
         "A process makes a child, the child makes one too, and ends. Its own child is an orphan: from now on somebody \
          else is its parent. It tells who, and works on.",
     );
@@ -48,7 +48,7 @@ pub fn show(stage: &mut Stage) -> Result<Orphans> {
             waited_for: waited_for == 1,
             others: String::new(),
         }),
-        Err(why) => stage.say(format!("Who adopts where there is no subreaper at all was not tried: {why}.")),
+        Err(why) => stage.note(format!("Who adopts where there is no subreaper at all was not tried: {why}.")),
     }
     stage.table(table(&fates));
     let says = "An orphan goes to the nearest ancestor that is a subreaper, not to its grandparent as such";

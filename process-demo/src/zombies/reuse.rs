@@ -26,7 +26,7 @@ pub enum Reuse {
 pub fn show(stage: &mut Stage) -> Result<Reuse> {
     match namespace::perform(force)? {
         Ok([number, kept, again, by_descriptor, unhurt, by_number]) => {
-            stage.say(format!(
+            stage.note(format!(
                 "In a pid namespace of its own, this program can tell the kernel after which number to go on: so the \
                  next child gets number {number} again, if it may."
             ));
@@ -48,7 +48,7 @@ pub fn show(stage: &mut Stage) -> Result<Reuse> {
             let most = stage.by_effort(100, 2_000, 40_000);
             let (forks, given_again) = wait_for_it(most)?;
             let seen = if given_again { "came again after" } else { "did not come again in" };
-            stage.say(format!("A number's reuse could not be forced: {why}. By luck it {seen} {forks} forks."));
+            stage.note(format!("A number's reuse could not be forced: {why}. By luck it {seen} {forks} forks."));
             Ok(Reuse::ByLuck { forks, given_again })
         }
     }

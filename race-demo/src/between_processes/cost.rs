@@ -1,7 +1,7 @@
 //! What does each fix cost between processes, beside the code that loses?
 
 use anyhow::{Result, ensure};
-use shared::measure::{Contest, Ready, Rival, Seats, Timing};
+use shared::measure::{Contest, Pinning, Ready, Rival, Timing};
 use shared::number::three_digits;
 use shared::{Placement, Stage};
 
@@ -18,10 +18,10 @@ pub fn compare<C: Counter>(stage: &mut Stage, counter: C) -> Result<String> {
         // What losing looks like in a check: all was added, and the total is one at least and no more than all.
         let plausible = |added: u64, total: u64| (1..=added).contains(&total);
         let two_steps = move || counter.add_in_two_steps(|| ());
-        contest.add(Rival::of_processes(RACY, placement, move |seats| pair(seats, counter, two_steps, plausible)));
+        contest.add(Rival::of_processes(RACY, placement, move |pinning| pair(pinning, counter, two_steps, plausible)));
         let exact = |added: u64, total: u64| total == added;
         let fixed = move || counter.add();
-        contest.add(Rival::of_processes(C::FIX, placement, move |seats| pair(seats, counter, fixed, exact)));
+        contest.add(Rival::of_processes(C::FIX, placement, move |pinning| pair(pinning, counter, fixed, exact)));
     }
     let measured = stage.compare(contest)?;
     let mut prices = Vec::new();
@@ -40,12 +40,12 @@ pub fn compare<C: Counter>(stage: &mut Stage, counter: C) -> Result<String> {
 
 /// This process and another, which sleeps between the turns, each add half.
 fn pair<'a>(
-    seats: Seats,
+    pinning: Pinning,
     counter: impl Counter + 'a,
     add: impl Fn() -> Result<()> + Copy + 'a,
     right: impl Fn(u64, u64) -> bool + 'a,
 ) -> Result<Ready<'a>> {
-    let peer = Peer::start(seats.peer, move |_, times| add_so_often(times, add))?;
+    let peer = Peer::start(pinning.peer, move |_, times| add_so_often(times, add))?;
     let pid = peer.pid();
     let turn = move |steps: u64| {
         counter.set_to_zero()?;

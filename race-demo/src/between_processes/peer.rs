@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use anyhow::{Context, Result};
 use nix::unistd::Pid;
 use process_demo::child::{self, Child};
-use shared::measure::Seat;
+use shared::measure::PinTo;
 
 /// A child process with a line to it; dropping it kills and reaps it.
 pub struct Peer {
@@ -19,11 +19,11 @@ impl Peer {
     ///
     /// Only from a process with one thread, which `fork` checks. Later children inherit the line, so its end tells
     /// nothing: a peer ends because it is killed.
-    pub fn start(seat: Seat, mut work: impl FnMut(&UnixStream, u64) -> Result<u64>) -> Result<Peer> {
+    pub fn start(pin_to: PinTo, mut work: impl FnMut(&UnixStream, u64) -> Result<u64>) -> Result<Peer> {
         let (line, theirs) = UnixStream::pair().context("making a socket pair")?;
         let serve = move || {
             let mut serve = || -> Result<()> {
-                let _seated = seat.sit()?;
+                let _pinned = pin_to.pin()?;
                 loop {
                     let told = receive(&theirs)?;
                     send(&theirs, work(&theirs, told)?)?;

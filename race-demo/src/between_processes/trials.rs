@@ -4,7 +4,7 @@ use std::thread;
 
 use anyhow::Result;
 use race_demo::shared_counter::SharedCounter;
-use shared::measure::Seat;
+use shared::measure::PinTo;
 use shared::number::count;
 use shared::{Cell, Column, Stage, Table};
 
@@ -13,12 +13,12 @@ use super::peer::{Peer, add_so_often, meet};
 
 /// Both read, then both write, so many times; returns how many rounds lost an addition. Beside it, each in turn.
 pub fn force<C: Counter>(stage: &mut Stage, counter: C, rounds: u64) -> Result<u64> {
-    let peer = Peer::start(Seat::Anywhere, |line, _| {
+    let peer = Peer::start(PinTo::Anywhere, |line, _| {
         let mut met = Ok(());
         counter.add_in_two_steps(|| met = meet(line))?;
         met.map(|()| 1)
     })?;
-    let alone = Peer::start(Seat::Anywhere, |_, _| counter.add_in_two_steps(|| ()).map(|()| 1))?;
+    let alone = Peer::start(PinTo::Anywhere, |_, _| counter.add_in_two_steps(|| ()).map(|()| 1))?;
     let (mut lost, mut lost_in_turn) = (0, 0);
     for _ in 0..rounds {
         counter.set_to_zero()?;
@@ -46,7 +46,7 @@ pub fn force<C: Counter>(stage: &mut Stage, counter: C, rounds: u64) -> Result<u
 /// The forced order again, on a counter that fork has copied: each process has its own. Returns if neither lost any.
 pub fn keep_private(stage: &mut Stage, rounds: u64) -> Result<bool> {
     let counter = SharedCounter::new();
-    let peer = Peer::start(Seat::Anywhere, |line, _| {
+    let peer = Peer::start(PinTo::Anywhere, |line, _| {
         let mut met = Ok(());
         counter.add_in_two_steps(|| met = meet(line));
         met.map(|()| counter.total())
@@ -97,7 +97,7 @@ struct Luck {
 /// Tries so many times, and if nothing was lost goes on up to ten times as long.
 fn repeat<C: Counter>(counter: C, steps: &'static str, tries: u64, each: u64, meanwhile: fn()) -> Result<Luck> {
     let go = move |times| add_so_often(times, || counter.add_in_two_steps(meanwhile));
-    let peer = Peer::start(Seat::Anywhere, move |_, times| go(times))?;
+    let peer = Peer::start(PinTo::Anywhere, move |_, times| go(times))?;
     let mut luck = Luck { place: C::WHERE, steps, tries: 0, that_lost: 0, additions: 0, lost: 0 };
     while luck.tries < tries || (luck.lost == 0 && luck.tries < 10 * tries) {
         counter.set_to_zero()?;
@@ -132,7 +132,7 @@ const PEERS: usize = 3; // With this process four: more than two CPUs hold, so t
 pub fn fix<C: Counter>(stage: &mut Stage, counter: C) -> Result<Kept> {
     let each = C::GO * stage.by_effort(1, 10, 100);
     let go = move |times| add_so_often(times, || counter.add());
-    let start = |_| Peer::start(Seat::Anywhere, move |_, times| go(times));
+    let start = |_| Peer::start(PinTo::Anywhere, move |_, times| go(times));
     let peers = (0..PEERS).map(start).collect::<Result<Vec<_>>>()?;
     counter.set_to_zero()?;
     peers.iter().try_for_each(|peer| peer.tell(each))?;

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Context, Result};
 use race_demo::lost_update::{add_at_once, add_by_compare_exchange, add_in_two_steps, add_locked};
 use race_demo::owned_counter;
-use shared::measure::{Contest, Ready, Rival, Seat, Seats, Timing};
+use shared::measure::{Contest, PinTo, Pinning, Ready, Rival, Timing};
 use shared::number::{count, three_digits};
 use shared::{Placement, Stage};
 
@@ -20,19 +20,19 @@ const OWNER: &str = "owning thread, crossbeam bounded(1024)";
 
 /// Measures them; returns in words what not to lose costs.
 pub fn compare(stage: &mut Stage) -> Result<String> {
-    stage.say("What each costs: two threads add to one total, half of the additions each, on one CPU and on two.");
+    stage.note("What each costs: two threads add to one total, half of the additions each, on one CPU and on two.");
     let lost = Arc::new(AtomicU64::new(0));
     let mut contest = Contest::new("One addition, while another thread adds too", "how it is added", Timing::Batches);
     for placement in [Placement::OtherCpu, Placement::SameCpu] {
         let lost = Arc::clone(&lost);
-        contest.add(Rival::of_threads(RACY, placement, |seats| racy(seats, lost)));
-        contest.add(Rival::of_threads(AT_ONCE, placement, |seats| atomic(seats, add_at_once)));
-        contest.add(Rival::of_threads(EXCHANGE, placement, |seats| atomic(seats, add_by_compare_exchange)));
+        contest.add(Rival::of_threads(RACY, placement, |pinning| racy(pinning, lost)));
+        contest.add(Rival::of_threads(AT_ONCE, placement, |pinning| atomic(pinning, add_at_once)));
+        contest.add(Rival::of_threads(EXCHANGE, placement, |pinning| atomic(pinning, add_by_compare_exchange)));
         contest.add(Rival::of_threads(MUTEX, placement, mutex));
         contest.add(Rival::of_threads(OWNER, placement, owner));
     }
     let measured = stage.compare(contest)?;
-    stage.say(format!("Of the timed additions by load and store, {} vanished.", count(lost.load(Relaxed))));
+    stage.note(format!("Of the timed additions by load and store, {} vanished.", count(lost.load(Relaxed))));
     let mut prices = Vec::new();
     for (placement, place) in [(Placement::OtherCpu, "on two CPUs"), (Placement::SameCpu, "on one CPU")] {
         for (label, other) in [(AT_ONCE, RACY), (EXCHANGE, AT_ONCE), (MUTEX, AT_ONCE), (OWNER, AT_ONCE)] {
@@ -51,34 +51,34 @@ pub fn compare(stage: &mut Stage) -> Result<String> {
 
 /// What losing looks like in a check: everything was added, and the total has grown by one at least and by no more
 /// than all. How much is missing is counted, not hidden.
-fn racy(seats: Seats, lost: Arc<AtomicU64>) -> Result<Ready<'static>> {
+fn racy(pinning: Pinning, lost: Arc<AtomicU64>) -> Result<Ready<'static>> {
     let number = Arc::new(AtomicU64::new(0));
     let total = Arc::clone(&number);
     let plausible = move |added: u64, grown: u64| {
         lost.fetch_add(added.saturating_sub(grown), Relaxed);
         (1..=added).contains(&grown)
     };
-    pair(seats.peer, move || add_in_two_steps(&number, || ()), move || total.load(Relaxed), plausible)
+    pair(pinning.peer, move || add_in_two_steps(&number, || ()), move || total.load(Relaxed), plausible)
 }
 
-fn atomic(seats: Seats, add: impl Fn(&AtomicU64) + Copy + Send + 'static) -> Result<Ready<'static>> {
+fn atomic(pinning: Pinning, add: impl Fn(&AtomicU64) + Copy + Send + 'static) -> Result<Ready<'static>> {
     let number = Arc::new(AtomicU64::new(0));
     let total = Arc::clone(&number);
-    pair(seats.peer, move || add(&number), move || total.load(Relaxed), exact)
+    pair(pinning.peer, move || add(&number), move || total.load(Relaxed), exact)
 }
 
-fn mutex(seats: Seats) -> Result<Ready<'static>> {
+fn mutex(pinning: Pinning) -> Result<Ready<'static>> {
     let number = Arc::new(Mutex::new(0));
     let total = Arc::clone(&number);
-    pair(seats.peer, move || add_locked(&number), move || *total.lock().unwrap(), exact)
+    pair(pinning.peer, move || add_locked(&number), move || *total.lock().unwrap(), exact)
 }
 
-fn owner(seats: Seats) -> Result<Ready<'static>> {
-    let seated = seats.peer.sit()?; // A new thread starts where its maker sits.
+fn owner(pinning: Pinning) -> Result<Ready<'static>> {
+    let pinned = pinning.peer.pin()?; // A new thread starts where its maker runs.
     let (counter, owner) = owned_counter::start();
-    drop(seated);
+    drop(pinned);
     let asked = Asked { counter: counter.clone(), _owner: Joined(Some(owner)) };
-    pair(seats.peer, move || counter.add(1), move || asked.total(), exact)
+    pair(pinning.peer, move || counter.add(1), move || asked.total(), exact)
 }
 
 /// Fields are dropped in their order: the owner ends when the last counter is gone, so it is joined after that.
@@ -99,12 +99,12 @@ fn exact(added: u64, grown: u64) -> bool {
 
 /// This thread and another, which sleeps between the turns, each add half.
 fn pair(
-    seat: Seat,
+    pin_to: PinTo,
     add: impl Fn() + Clone + Send + 'static,
     total: impl Fn() -> u64 + 'static,
     right: impl Fn(u64, u64) -> bool + 'static,
 ) -> Result<Ready<'static>> {
-    let peer = Peer::start(seat, add.clone())?;
+    let peer = Peer::start(pin_to, add.clone())?;
     let mut pair = Pair { peer, add, total, before: 0 };
     Ok(Ready::new(move |steps| {
         let (added, grown) = pair.add(steps)?;
@@ -141,7 +141,7 @@ struct Peer {
 }
 
 impl Peer {
-    fn start(seat: Seat, add: impl Fn() + Send + 'static) -> Result<Peer> {
+    fn start(pin_to: PinTo, add: impl Fn() + Send + 'static) -> Result<Peer> {
         let (go, told) = sync_channel(1);
         let (says, done) = sync_channel(1);
         let work = move || {
@@ -149,9 +149,9 @@ impl Peer {
                 let _ = says.send(add_so_often(times, &add)); // If nobody listens, nobody tells either: the loop ends.
             }
         };
-        let seated = seat.sit()?; // A new thread starts where its maker sits.
+        let pinned = pin_to.pin()?; // A new thread starts where its maker runs.
         let thread = thread::Builder::new().spawn(work).context("starting a thread")?;
-        drop(seated);
+        drop(pinned);
         Ok(Peer { go, done, _thread: Joined(Some(thread)) })
     }
 }

@@ -54,7 +54,7 @@ impl Luck {
 
 /// Returns what luck lost with nothing between the read and the write, and with a yield there.
 pub fn try_luck(stage: &mut Stage) -> (Luck, Luck) {
-    stage.say(
+    stage.note(
         "Now without the barrier: nothing makes the two threads meet but luck. To yield between read and write widens \
          the window.",
     );
@@ -66,7 +66,7 @@ pub fn try_luck(stage: &mut Stage) -> (Luck, Luck) {
     let rows = vec![plain_row, yielding_row];
     stage.table(Table { title: "Two threads, by luck".to_owned(), columns: columns.collect(), rows });
     if plain.lost == 0 {
-        stage.say(
+        stage.note(
             "Luck alone was not enough. On one CPU it takes a preemption between the read and the write, and where the \
              compiler makes one instruction of the two, nothing comes between.",
         );

@@ -3,14 +3,17 @@
 use anyhow::{Context, Result, ensure};
 use nix::unistd::Pid;
 
-use super::measured::{Figures, Row};
-use super::{Budget, Calibration, Clock, Ready, Rival, Seats, Timing};
+use super::measured::{Figures, Row, RowName};
+use super::{Budget, Calibration, Clock, Pinning, Ready, Rival, Timing};
 use crate::refused::refused;
-use crate::report::Placement;
+use crate::report::{Placement, significant};
 use crate::stats;
 
 /// A sample lasts at least so many reads of the clock, so that they cost it under 2 %.
 const CLOCK_READS: u64 = 50;
+
+/// Of one sample: enough that two never differ by what rounding did, few enough for the document.
+const DIGITS: usize = 6;
 
 /// No machine does so many: a batch that grows beyond it and still takes no time does no work.
 const OPERATIONS_PER_NS: u64 = 1000;
@@ -18,14 +21,14 @@ const OPERATIONS_PER_NS: u64 = 1000;
 /// A rival in its contest.
 pub(super) enum Entry<'a> {
     Running(Box<Runner<'a>>),
-    Skipped { label: String, placement: Placement, why: String },
+    Skipped { name: RowName, placement: Placement, why: String },
 }
 
 /// A rival that takes its turns.
 pub(super) struct Runner<'a> {
-    label: String,
+    name: RowName,
     placement: Placement,
-    seats: Seats,
+    pinning: Pinning,
     ready: Ready<'a>,
     steps: u64,
     /// A batch that took less was sized while something stalled the machine; no event is too short.
@@ -51,15 +54,15 @@ pub(super) fn prepare_all<'a>(rivals: Vec<Rival<'a>>, budget: &Budget, timing: T
 }
 
 fn prepare<'a>(rival: Rival<'a>, budget: &Budget, timing: Timing) -> Result<Entry<'a>> {
-    let Rival { label, placement, prepare, .. } = rival;
-    let Some(seats) = Seats::of(placement) else {
-        return Ok(Entry::Skipped { label, placement, why: "one usable CPU".to_owned() });
+    let Rival { name, placement, prepare, .. } = rival;
+    let Some(pinning) = Pinning::of(placement) else {
+        return Ok(Entry::Skipped { name, placement, why: "one usable CPU".to_owned() });
     };
-    let ready = match prepare(seats) {
+    let ready = match prepare(pinning) {
         Ok(ready) => ready,
         Err(error) => match refused(&error) {
-            Some(why) => return Ok(Entry::Skipped { label, placement, why }),
-            None => return Err(error.context(format!("preparing '{label}'"))),
+            Some(why) => return Ok(Entry::Skipped { name, placement, why }),
+            None => return Err(error.context(format!("preparing '{}'", name.label))),
         },
     };
     let room = budget.rounds * if timing == Timing::Events { budget.events as usize } else { 1 };
@@ -67,9 +70,9 @@ fn prepare<'a>(rival: Rival<'a>, budget: &Budget, timing: Timing) -> Result<Entr
     samples.clear();
     let rounds = Vec::with_capacity(budget.rounds);
     Ok(Entry::Running(Box::new(Runner {
-        label,
+        name,
         placement,
-        seats,
+        pinning,
         ready,
         steps: 1,
         shortest_ns: 0,
@@ -96,7 +99,7 @@ impl<'a> Entry<'a> {
         let Entry::Running(runner) = self else { return Ok(()) };
         let Err(error) = runner.warm_up(clock, calibration, budget, timing) else { return Ok(()) };
         let Some(why) = refused(&error) else { return Err(error) };
-        *self = Entry::Skipped { label: runner.label.clone(), placement: runner.placement, why };
+        *self = Entry::Skipped { name: runner.name.clone(), placement: runner.placement, why };
         Ok(())
     }
 
@@ -110,11 +113,11 @@ impl<'a> Entry<'a> {
 
     pub(super) fn into_row(self) -> Row {
         match self {
-            Entry::Skipped { label, placement, why } => Row { label, placement, figures: Err(why) },
+            Entry::Skipped { name, placement, why } => Row { name, placement, cpus: Vec::new(), figures: Err(why) },
             Entry::Running(runner) => {
-                let Runner { label, placement, steps, samples, rounds, cpu_ns, operations, .. } = *runner;
+                let Runner { name, placement, pinning, steps, samples, rounds, cpu_ns, operations, .. } = *runner;
                 let cpu_ns = cpu_ns.map(|total| total as f64 / operations.max(1) as f64);
-                Row { label, placement, figures: Ok(Figures { steps, samples, rounds, cpu_ns }) }
+                Row { name, placement, cpus: pinning.cpus(), figures: Ok(Figures { steps, samples, rounds, cpu_ns }) }
             }
         }
     }
@@ -126,14 +129,14 @@ impl Runner<'_> {
         let from_ns = clock.now_ns();
         let right = (self.ready.turn)(steps);
         let elapsed_ns = clock.now_ns() - from_ns;
-        let right = right.with_context(|| format!("in '{}'", self.label))?;
-        ensure!(right == steps, "'{}': {right} of {steps} operations proved right", self.label);
+        let right = right.with_context(|| format!("in '{}'", self.name.label))?;
+        ensure!(right == steps, "'{}': {right} of {steps} operations proved right", self.name.label);
         Ok(elapsed_ns.max(1)) // A coarse clock may not see an event at all: a zero would make ratios infinite.
     }
 
     /// Doubles the batch until it lasts long enough, then waits until three windows in a row agree within 5 %.
     fn warm_up(&mut self, clock: &dyn Clock, calibration: &Calibration, budget: &Budget, timing: Timing) -> Result<()> {
-        let _pinned = self.seats.own.sit()?;
+        let _pinned = self.pinning.own.pin()?;
         let start_ns = clock.now_ns();
         let long_enough_ns = budget.sample_ns.max(CLOCK_READS * calibration.cost_ns.max(calibration.resolution_ns));
         if timing == Timing::Batches {
@@ -143,7 +146,7 @@ impl Runner<'_> {
         loop {
             let window_ns = self.window(clock, budget, timing)?;
             if timing == Timing::Batches && window_ns < long_enough_ns {
-                let (label, steps) = (&self.label, self.steps);
+                let (label, steps) = (&self.name.label, self.steps);
                 let possible = steps / OPERATIONS_PER_NS <= long_enough_ns;
                 ensure!(possible, "'{label}': {steps} operations in {window_ns} ns cannot be real work");
                 self.steps *= 2;
@@ -171,7 +174,7 @@ impl Runner<'_> {
     }
 
     pub(super) fn take_turn(&mut self, clock: &dyn Clock, budget: &Budget, timing: Timing) -> Result<()> {
-        let _pinned = self.seats.own.sit()?;
+        let _pinned = self.pinning.own.pin()?;
         let samples = match timing {
             Timing::Batches => 1,
             Timing::Events => {
@@ -185,7 +188,8 @@ impl Runner<'_> {
         self.rounds.push(self.samples.len());
         for _ in 0..samples {
             let elapsed_ns = self.sample(clock)?;
-            self.samples.push(elapsed_ns as f64 / self.steps as f64);
+            // A batch's share of one operation has no more digits than the clock gave.
+            self.samples.push(significant(elapsed_ns as f64 / self.steps as f64, DIGITS));
         }
         let cpu_after = self.cpu_ns_so_far(clock);
         let spent = cpu_after.zip(cpu_before).and_then(|(after, before)| after.checked_sub(before));

@@ -2,11 +2,12 @@
 
 use super::{Calibration, Timing};
 use crate::number::Scale;
-use crate::report::{Comparison, ComparisonRow, MeasuredRow, Placement};
+use crate::report::{Comparison, ComparisonRow, MeasuredRow, Placement, RowRole};
 use crate::stats::{self, Median, Ratio};
 
 /// What a contest found.
 pub struct Measured {
+    pub(super) key: Option<String>,
     pub(super) title: String,
     pub(super) differs_in: String,
     pub(super) timing: Timing,
@@ -18,9 +19,27 @@ pub struct Measured {
 
 /// One rival's figures, or the reason why there are none.
 pub struct Row {
-    pub label: String,
+    pub name: RowName,
     pub placement: Placement,
+    /// The measuring side's, then its peer's; empty where the kernel chose.
+    pub(super) cpus: Vec<usize>,
     pub(super) figures: Result<Figures, String>,
+}
+
+/// What a row is called, and what it is of.
+#[derive(Clone, Debug)]
+pub struct RowName {
+    pub label: String,
+    pub key: String,
+    pub role: Option<RowRole>,
+    pub(super) detail: bool,
+}
+
+impl RowName {
+    pub(super) fn of(label: impl Into<String>) -> RowName {
+        let label = label.into();
+        RowName { key: label.clone(), label, role: None, detail: false }
+    }
 }
 
 /// Raw samples in nanoseconds per operation, by round.
@@ -58,7 +77,7 @@ impl Figures {
 impl Measured {
     /// The figures of one row; none if it was skipped or does not exist.
     pub fn figures(&self, label: &str, placement: Placement) -> Option<&Figures> {
-        let row = self.rows.iter().find(|row| row.label == label && row.placement == placement)?;
+        let row = self.rows.iter().find(|row| row.name.label == label && row.placement == placement)?;
         row.figures.as_ref().ok()
     }
 
@@ -75,7 +94,7 @@ impl Measured {
             }
         };
         let rows = self.rows.iter().map(|row| row.to_report(self.timing)).collect();
-        Comparison { title, differs_in: self.differs_in.clone(), rows }
+        Comparison { key: self.key.clone(), title, differs_in: self.differs_in.clone(), rows }
     }
 }
 
@@ -95,20 +114,25 @@ impl Row {
         };
         let scale = Scale::of("ns", &[low, high]);
         let (low, high, unit) = (scale.show(low), scale.show(high), &scale.unit);
-        Some(format!("'{}' ({placed}) shows two modes, about {low} and {high} {unit}", self.label))
+        Some(format!("'{}' ({placed}) shows two modes, about {low} and {high} {unit}", self.name.label))
     }
 
     fn to_report(&self, timing: Timing) -> ComparisonRow {
         let figures = match &self.figures {
             Ok(figures) => figures,
             Err(why) => {
-                return ComparisonRow::Skipped { label: self.label.clone(), skipped: why.clone() };
+                return ComparisonRow::Skipped { label: self.name.label.clone(), skipped: why.clone() };
             }
         };
         let Median { value, low, high } = figures.median();
+        let RowName { label, key, role, detail } = self.name.clone();
         ComparisonRow::Measured(MeasuredRow {
-            label: self.label.clone(),
+            label,
+            key,
+            role,
+            detail,
             placement: self.placement,
+            cpus: self.cpus.clone(),
             unit: "ns".to_owned(),
             steps: figures.steps,
             samples: figures.samples.clone(),

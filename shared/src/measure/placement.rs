@@ -14,41 +14,51 @@ pub fn usable_cpus() -> Vec<usize> {
 
 /// Where the measuring side and its peer sit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seats {
-    pub own: Seat,
-    pub peer: Seat,
+pub struct Pinning {
+    pub own: PinTo,
+    pub peer: PinTo,
 }
 
 /// One side's place: a CPU, or any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seat {
+pub enum PinTo {
     Anywhere,
     Cpu(usize),
 }
 
-impl Seats {
+impl Pinning {
     /// None if the placement needs a second CPU and there is none.
-    pub fn of(placement: Placement) -> Option<Seats> {
+    pub fn of(placement: Placement) -> Option<Pinning> {
         let cpus = usable_cpus();
         let own = *cpus.last()?; // The last: the first one serves most interrupts.
         match placement {
-            Placement::Free => Some(Seats { own: Seat::Anywhere, peer: Seat::Anywhere }),
-            Placement::SameCpu => Some(Seats { own: Seat::Cpu(own), peer: Seat::Cpu(own) }),
+            Placement::Free => Some(Pinning { own: PinTo::Anywhere, peer: PinTo::Anywhere }),
+            Placement::SameCpu => Some(Pinning { own: PinTo::Cpu(own), peer: PinTo::Cpu(own) }),
             Placement::OtherCpu => {
                 let others: Vec<usize> = cpus.iter().copied().filter(|&cpu| cpu != own).collect();
                 // Two hardware threads of one core share its caches: prefer a core of the peer's own.
                 let siblings = siblings(own);
                 let peer = others.iter().rev().find(|cpu| !siblings.contains(cpu)).or(others.last())?;
-                Some(Seats { own: Seat::Cpu(own), peer: Seat::Cpu(*peer) })
+                Some(Pinning { own: PinTo::Cpu(own), peer: PinTo::Cpu(*peer) })
             }
         }
     }
 }
 
-impl Seat {
+impl Pinning {
+    /// The measuring side's CPU, then its peer's; none where the kernel chooses.
+    pub(super) fn cpus(self) -> Vec<usize> {
+        [self.own, self.peer]
+            .iter()
+            .filter_map(|seat| if let PinTo::Cpu(cpu) = seat { Some(*cpu) } else { None })
+            .collect()
+    }
+}
+
+impl PinTo {
     /// Pins the calling thread here until the guard is dropped.
-    pub fn sit(self) -> Result<Pinned> {
-        let Seat::Cpu(cpu) = self else { return Ok(Pinned { before: None }) };
+    pub fn pin(self) -> Result<Pinned> {
+        let PinTo::Cpu(cpu) = self else { return Ok(Pinned { before: None }) };
         let before = sched_getaffinity(THIS_THREAD).context("reading the CPU affinity")?;
         let mut only = CpuSet::new();
         only.set(cpu).context("naming the CPU")?;

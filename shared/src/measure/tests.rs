@@ -164,7 +164,7 @@ fn those_that_fork_are_prepared_first_and_rows_keep_their_order() {
     let prepared = RefCell::new(Vec::new());
     let prepare = |label: &'static str| {
         let (clock, prepared) = (&clock, &prepared);
-        move |_: Seats| {
+        move |_: Pinning| {
             prepared.borrow_mut().push(label);
             Ok(Ready::new(move |steps| {
                 clock.work(steps);
@@ -177,7 +177,7 @@ fn those_that_fork_are_prepared_first_and_rows_keep_their_order() {
     let rivals = [threads("t1"), processes("p1"), threads("t2"), processes("p2")];
     let measured = contest(Timing::Batches, rivals).measure_with(&clock, &AMPLE).unwrap();
     assert_eq!(*prepared.borrow(), ["p1", "p2", "t1", "t2"]);
-    assert_eq!(measured.rows.iter().map(|row| row.label.as_str()).collect::<Vec<_>>(), ["t1", "p1", "t2", "p2"]);
+    assert_eq!(measured.rows.iter().map(|row| row.name.label.as_str()).collect::<Vec<_>>(), ["t1", "p1", "t2", "p2"]);
 }
 
 /// In how many windows a rival warms up whose calls take so long, the last for ever; the calls of one round follow.
@@ -322,7 +322,7 @@ fn what_the_machine_refuses_is_a_skipped_row_and_the_others_are_measured() {
     assert_eq!(row(&measured, "measured").samples().len(), 20);
     let why = |index: usize| match &measured.comparison().rows[index] {
         ComparisonRow::Skipped { skipped, .. } => skipped.clone(),
-        ComparisonRow::Measured(row) => panic!("'{}' was measured", row.label),
+        ComparisonRow::Measured(row) => panic!("'{}' was measured", row.name.label),
     };
     assert!(why(0).contains("EPERM"), "{}", why(0));
     assert!(why(2).contains("No space left"), "{}", why(2));
@@ -464,8 +464,8 @@ fn a_turn_sits_where_it_should_and_gives_the_cpus_back_even_after_an_error() {
     let clock = FakeClock::of_cost(1);
     let on_one_cpu = Cell::new(true);
     let calls = Cell::new(0);
-    let prepare = |seats: Seats| {
-        assert_eq!(seats.own, seats.peer);
+    let prepare = |pinning: Pinning| {
+        assert_eq!(pinning.own, pinning.peer);
         Ok(Ready::new(|steps| {
             on_one_cpu.set(on_one_cpu.get() && usable_cpus().len() == 1);
             calls.set(calls.get() + 1);
@@ -482,8 +482,8 @@ fn a_turn_sits_where_it_should_and_gives_the_cpus_back_even_after_an_error() {
 #[test]
 fn a_second_cpu_is_taken_if_there_is_one_and_the_row_skipped_if_not() {
     let clock = FakeClock::of_cost(1);
-    let apart = Rival::of_threads("apart", Placement::OtherCpu, |seats| {
-        assert_ne!(seats.own, seats.peer);
+    let apart = Rival::of_threads("apart", Placement::OtherCpu, |pinning| {
+        assert_ne!(pinning.own, pinning.peer);
         Ok(Ready::new(|steps| {
             clock.work(100 * steps);
             Ok(steps)
@@ -491,7 +491,7 @@ fn a_second_cpu_is_taken_if_there_is_one_and_the_row_skipped_if_not() {
     });
     let measured = contest(Timing::Batches, [apart]).measure_with(&clock, &AMPLE).unwrap();
     assert_eq!(measured.figures("apart", Placement::OtherCpu).is_some(), usable_cpus().len() > 1);
-    assert_eq!(Seats::of(Placement::Free), Some(Seats { own: Seat::Anywhere, peer: Seat::Anywhere }));
+    assert_eq!(Pinning::of(Placement::Free), Some(Pinning { own: PinTo::Anywhere, peer: PinTo::Anywhere }));
 }
 
 #[test]

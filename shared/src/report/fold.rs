@@ -2,19 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClaimVerdict, Content, DemoReport, Fact, Status, Verdict};
+use super::{ClaimVerdict, Content, DemoReport, Fact, Item, Ruling, Status, Verdict};
 use crate::claims::Claim;
 
 /// What a demonstration's process tells the runner, one JSON line each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    Tell(Content),
+    Tell(Item),
     Verdict(ClaimVerdict),
     Spoiled {
         what: String,
     },
+    Headline {
+        text: String,
+    },
     Answer {
+        text: String,
+    },
+    Advice {
         text: String,
     },
     Skip {
@@ -30,11 +36,13 @@ impl DemoReport {
     /// The fold: what one more event makes of the report so far.
     pub fn take(&mut self, event: Event) {
         match event {
-            Event::Tell(content) => self.content.push(content),
+            Event::Tell(item) => self.content.push(item),
             Event::Verdict(verdict) => self.verdicts.push(verdict),
             Event::Spoiled { what } if self.spoiled.contains(&what) => {} // Of another comparison: once is enough.
             Event::Spoiled { what } => self.spoiled.push(what),
+            Event::Headline { text } => self.headline = text,
             Event::Answer { text } => self.answer = text,
+            Event::Advice { text } => self.advice = text,
             Event::Skip { why } => (self.status, self.why) = (Status::Skipped, Some(why)),
             Event::End { error: Some(why) } => self.fail(why),
             Event::End { error: None } => {}
@@ -53,7 +61,7 @@ impl DemoReport {
     /// Settles what the events left open: a false fact fails the demonstration, and so does a declared claim without
     /// a verdict; a failed demonstration makes its claims `failed`, a skipped one leaves them `skipped`.
     pub fn settle(&mut self, declared: &[Claim]) {
-        let broken: Vec<_> = self.facts().filter(|fact| !fact.holds).map(|fact| fact.says.clone()).collect();
+        let broken: Vec<_> = self.all_facts().filter(|fact| !fact.holds).map(|fact| fact.says.clone()).collect();
         for says in broken {
             self.fail(format!("a fact does not hold: {says}"));
         }
@@ -71,12 +79,21 @@ impl DemoReport {
             Status::Failed => Verdict::Failed,
         };
         let because = self.why.clone().unwrap_or_default();
-        let settled =
-            |&claim: &Claim| ClaimVerdict { claim, verdict, because: because.clone(), value: None, unit: None };
+        let settled = |&claim: &Claim| ClaimVerdict { claim, ruling: Ruling::plain(verdict, because.clone()) };
         self.verdicts = declared.iter().map(settled).collect();
     }
 
+    /// The facts about the machine; what the experiment checked of itself is one of them.
     pub fn facts(&self) -> impl Iterator<Item = &Fact> {
-        self.content.iter().filter_map(|content| if let Content::Fact(fact) = content { Some(fact) } else { None })
+        self.content.iter().filter(|item| !item.detail).filter_map(fact)
     }
+
+    /// The same with each check that the experiment made of itself.
+    pub fn all_facts(&self) -> impl Iterator<Item = &Fact> {
+        self.content.iter().filter_map(fact)
+    }
+}
+
+fn fact(item: &Item) -> Option<&Fact> {
+    if let Content::Fact(fact) = &item.content { Some(fact) } else { None }
 }

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use super::Stop;
 use super::signals::Signals;
-use crate::text::Look;
+use crate::text::{Extent, Look};
 
 /// Stdout, stderr or a file, which may be a pipe too.
 pub(crate) enum Output {
@@ -22,7 +22,7 @@ pub(crate) enum Output {
 
 impl Output {
     /// The width of the terminal, 80 where there is none; colour as the user wants it and the other end bears it.
-    pub(crate) fn look(&self, color: ColorChoice) -> Look {
+    pub(crate) fn look(&self, color: ColorChoice, extent: Extent) -> Look {
         let wanted = match color {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
@@ -36,7 +36,7 @@ impl Output {
             }
         };
         let columns = if self.is_terminal() { terminal_size::terminal_size_of(self.as_fd()) } else { None };
-        Look { width: columns.map_or(80, |(width, _)| usize::from(width.0).max(40)), color: wanted }
+        Look { width: columns.map_or(80, |(width, _)| usize::from(width.0).max(40)), color: wanted, extent }
     }
 
     pub(crate) fn is_terminal(&self) -> bool {

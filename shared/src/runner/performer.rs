@@ -38,6 +38,7 @@ pub(super) fn perform(demos: &'static [Demo], options: &Options) -> ExitCode {
         }
     };
     let code = if error.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    stage.tell_checks();
     stage.tell(Event::End { error });
     code
 }

@@ -45,6 +45,15 @@ impl Grid {
         lines.iter().map(|line| format!("{indent}{}\n", line.trim_end())).collect()
     }
 
+    /// How wide it is where nothing wraps.
+    pub(super) fn natural_width(&self) -> usize {
+        let whole = |index: usize| {
+            let head = [self.columns[index].name.as_str(), self.columns[index].unit.as_str()];
+            self.cells(index).chain(head).map(width).max().unwrap_or(0)
+        };
+        (0..self.columns.len()).map(whole).sum::<usize>() + GAP * self.columns.len().saturating_sub(1)
+    }
+
     /// The least width of each column; none if not even the narrowest way fits.
     fn constraints(&self, room: usize) -> Option<Vec<usize>> {
         let gaps = GAP * self.columns.len().saturating_sub(1);

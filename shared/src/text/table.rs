@@ -59,7 +59,7 @@ pub(super) fn comparison(comparison: &Comparison, look: Look) -> String {
 }
 
 /// Where all of the rows run, if it is the same for all.
-fn one_placement(rows: &[&MeasuredRow]) -> Option<Placement> {
+pub(super) fn one_placement(rows: &[&MeasuredRow]) -> Option<Placement> {
     let first = rows.first()?.placement;
     rows.iter().all(|row| row.placement == first).then_some(first)
 }
@@ -110,7 +110,7 @@ fn skipped_line(what: &str, why: &str, look: Look) -> String {
     hanging("  ", &format!("{} {what}: {}", Ink::Doubt.on("skipped"), plain(why)), look.width)
 }
 
-fn place(placement: Placement) -> &'static str {
+pub(super) fn place(placement: Placement) -> &'static str {
     match placement {
         Placement::SameCpu => "same CPU",
         Placement::OtherCpu => "other CPUs",

@@ -1,10 +1,12 @@
 //! What does the whole tour say? One line for each demonstration, one entry for each claim.
 
-use super::wrap::{cut, hanging, plain, width};
-use super::{Look, leftovers, machine, rule, verdict_word};
+use super::ink::Ink;
+use super::verdict::{self, Finding};
+use super::wrap::{hanging, plain, width};
+use super::{Look, leftovers, machine, rule};
 use crate::claims;
 use crate::guide;
-use crate::report::{ClaimReport, ClaimVerdict, DemoReport, Report, Status, TourReport, Verdict};
+use crate::report::{ClaimReport, ClaimVerdict, Condition, DemoReport, Report, Status, TourReport, Verdict};
 
 /// Everything: each program in full, then the scoreboard.
 pub fn tour(tour: &TourReport, look: Look) -> String {
@@ -13,16 +15,30 @@ pub fn tour(tour: &TourReport, look: Look) -> String {
     machine(&tour.machine, look) + &topics + &end
 }
 
-/// One line: the verdict that decides most, the demonstration's name, the sentence that decided.
+/// One line: the verdict that decides most, the demonstration's name, its headline. Nothing is cut: who failed or was
+/// skipped says why in as many lines as that takes.
 pub fn tour_line(demo: &DemoReport, look: Look) -> String {
     let look = look.usable();
-    let (verdict, says) = deciding(demo);
-    // One that answers no claim has no verdict, but an answer.
-    let word = verdict.map_or(format!("{:width$}", "shown", width = NO_VERDICT), verdict_word);
-    let start = format!("{word}  {:<18}  ", plain(&demo.name).replace('\n', " "));
-    let room = look.width.saturating_sub(width(&start));
-    look.finish(&format!("{}\n", format!("{start}{}", cut(&plain(says), room)).trim_end()))
+    let (verdict, condition, says) = deciding(demo);
+    let (ink, word, sign) = match verdict {
+        Some(verdict) => (Ink::of(verdict), verdict::word(verdict, condition), verdict::sign(verdict)),
+        None => (Ink::Faint, "shown", "."), // One that answers no claim has no verdict.
+    };
+    let gap = |used: usize, wanted: usize| " ".repeat(wanted.saturating_sub(used));
+    let name = plain(&demo.name).replace('\n', " ");
+    let name = format!("{name}{}", gap(width(&name), LONGEST_NAME));
+    let start = if look.width >= ROOM_FOR_WORDS {
+        format!("{}{}  {name}  ", ink.on(word), gap(word.len(), LONGEST_WORD))
+    } else {
+        format!("{} {name}  ", ink.on(sign))
+    };
+    look.finish(&hanging(&start, &plain(says), look.width))
 }
+
+const LONGEST_NAME: usize = "fork-with-threads".len();
+const LONGEST_WORD: usize = "undecided".len();
+/// Below it a sign stands for the verdict: that leaves a headline of 39 characters its line of 60 columns.
+const ROOM_FOR_WORDS: usize = 70;
 
 /// Every claim that was answered: where the articles are wrong or half right on top; then how many of each.
 pub fn scoreboard(claims: &[ClaimReport], look: Look) -> String {
@@ -30,12 +46,25 @@ pub fn scoreboard(claims: &[ClaimReport], look: Look) -> String {
     let mut text = format!("\n{}\n", rule('━', "The claims", look));
     for verdict in ORDER {
         for claim in claims.iter().filter(|claim| claim.verdict == verdict) {
-            text += &super::claim(verdict, &claim.says, &claim.because, "", look);
+            let ClaimReport { says, condition, because, demos, .. } = claim;
+            let (condition, by) = (condition.as_ref(), by_program(demos));
+            text += &Finding { says, verdict, condition, because, by: &by }.lines("", look);
         }
     }
     text += "\n";
     text += &hanging("", &counts(claims), look.width);
     look.finish(&(text + "\n"))
+}
+
+/// "ipc-demo round-trip, shared-memory; race-demo append": each program once.
+fn by_program(demos: &[String]) -> String {
+    let named = |demo: &String| demo.split_once(' ').map(|(program, name)| (program.to_owned(), name.to_owned()));
+    let named: Vec<(String, String)> = demos.iter().filter_map(named).collect();
+    let of_one = |some: &[(String, String)]| {
+        let names: Vec<&str> = some.iter().map(|(_, name)| name.as_str()).collect();
+        format!("{} {}", some[0].0, names.join(", "))
+    };
+    named.chunk_by(|one, next| one.0 == next.0).map(of_one).collect::<Vec<_>>().join("; ")
 }
 
 /// How long work must be for a worker, or a message to it, to be cheap here; nothing without figures.
@@ -49,17 +78,25 @@ pub fn guide(topics: &[Report], look: Look) -> String {
     look.finish(&format!("{}\n{}\n", rule('━', "Thread or process, on this machine", look), lines.collect::<String>()))
 }
 
-const NO_VERDICT: usize = "undecided".len(); // As wide as the widest verdict.
-
 /// What tells a reader most comes first.
 const ORDER: [Verdict; 6] =
     [Verdict::Refuted, Verdict::Qualified, Verdict::Failed, Verdict::Holds, Verdict::Undecided, Verdict::Skipped];
 
+fn named(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Holds => "hold",
+        Verdict::Qualified => "hold under a condition",
+        Verdict::Refuted => "refuted",
+        Verdict::Undecided => "undecided",
+        Verdict::Skipped => "skipped",
+        Verdict::Failed => "FAILED",
+    }
+}
+
 fn counts(claims: &[ClaimReport]) -> String {
     let counted = ORDER.iter().filter_map(|&verdict| {
         let count = claims.iter().filter(|claim| claim.verdict == verdict).count();
-        let word = verdict_word(verdict);
-        (count > 0).then(|| format!("{count} {}", word.trim_end()))
+        (count > 0).then(|| format!("{count} {}", Ink::of(verdict).on(named(verdict))))
     });
     let counted: Vec<String> = counted.collect();
     let of = format!("{} of {} claims answered", claims.len(), claims::Claim::ALL.len());
@@ -69,18 +106,16 @@ fn counts(claims: &[ClaimReport]) -> String {
     format!("{of}{colon}{}{due}.", counted.join(", "))
 }
 
-fn deciding(demo: &DemoReport) -> (Option<Verdict>, &str) {
+fn deciding(demo: &DemoReport) -> (Option<Verdict>, Option<&Condition>, &str) {
     let why = demo.why.as_deref().unwrap_or_default();
     match demo.status {
-        Status::Failed => return (Some(Verdict::Failed), why),
-        Status::Skipped => return (Some(Verdict::Skipped), why),
+        Status::Failed => return (Some(Verdict::Failed), None, why),
+        Status::Skipped => return (Some(Verdict::Skipped), None, why),
         Status::Ran => {}
     }
-    let rank = |verdict: &&ClaimVerdict| ORDER.iter().position(|&one| one == verdict.verdict);
-    demo.verdicts
-        .iter()
-        .min_by_key(rank)
-        .map_or((None, demo.answer.as_str()), |verdict| (Some(verdict.verdict), verdict.because.as_str()))
+    let rank = |one: &&ClaimVerdict| ORDER.iter().position(|&verdict| verdict == one.ruling.verdict);
+    let most = demo.verdicts.iter().min_by_key(rank).map(|one| &one.ruling);
+    (most.map(|ruling| ruling.verdict), most.and_then(|ruling| ruling.condition.as_ref()), &demo.headline)
 }
 
 /// A program's report without the machine and the leftovers, which the tour tells once.

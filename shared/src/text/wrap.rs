@@ -34,17 +34,6 @@ pub(crate) fn hanging(first: &str, text: &str, width: usize) -> String {
     lines
 }
 
-/// One line that ends at a word, with three dots for what is missing.
-pub(super) fn cut(text: &str, room: usize) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if width(&line) <= room {
-        return line;
-    }
-    let kept = broken(&line, room.saturating_sub(3).max(1)).swap_remove(0);
-    let kept = kept.trim_end_matches([',', ';', ':', '.']).to_owned() + "...";
-    broken(&kept, room.max(1)).swap_remove(0)
-}
-
 /// At least one line; a word longer than the room is broken where the room ends.
 fn broken(text: &str, room: usize) -> Vec<String> {
     let mut lines = Vec::new();
@@ -86,14 +75,6 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_line_ends_at_a_word() {
-        assert_eq!(cut("Two additions, one total", 24), "Two additions, one total");
-        assert_eq!(cut("Two additions, one total", 23), "Two additions, one...");
-        assert_eq!(cut("Two additions, one total", 18), "Two additions...");
-        assert_eq!(cut("Unbreakable", 6), "Unb...");
-    }
-
-    #[test]
     fn control_characters_are_shown_not_sent() {
         assert_eq!(plain("a\u{1b}[2J\tb\r\u{206A}\n"), "a\\u{1b}[2J b\\r\n");
     }
@@ -105,8 +86,6 @@ mod tests {
             for line in hanging("  ", &marked, room).lines() {
                 prop_assert!(width(line) <= room);
             }
-            prop_assert!(width(&cut(&marked, room)) <= room);
-            prop_assert!(!cut(&marked, room).contains('\n'));
         }
     }
 }

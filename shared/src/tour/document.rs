@@ -53,24 +53,25 @@ impl Document {
         self.topics.iter().any(|known| known.topic == topic && known.demos.iter().any(|known| known.name == demo))
     }
 
-    /// Adds one more run of a topic to what is known of it.
-    pub(super) fn add(&mut self, report: Report) {
+    /// Adds one more run of a topic to what is known of it. A snippet stands in the first topic that has it, once.
+    pub(super) fn add(&mut self, mut report: Report) {
+        report.snippets.retain(|path, _| self.topics.iter().all(|known| !known.snippets.contains_key(path)));
         match self.topics.iter_mut().find(|known| known.topic == report.topic) {
             None => self.topics.push(report),
             Some(known) => {
                 known.leftovers = known.leftovers.and(&report.leftovers);
                 known.demos.extend(report.demos);
+                known.snippets.extend(report.snippets);
             }
         }
     }
 
     pub(super) fn merged(&self) -> TourReport {
-        let demos = self.topics.iter().flat_map(|topic| &topic.demos);
         let leftovers = self.topics.iter().map(|topic| topic.leftovers).reduce(|sum, one| sum.and(&one));
         TourReport {
             schema: SCHEMA,
             machine: self.topics.first().map(|topic| topic.machine.clone()).unwrap_or_default(),
-            claims: claims::scoreboard(demos),
+            claims: claims::scoreboard(&self.topics),
             topics: self.topics.clone(),
             leftovers: leftovers.unwrap_or(Leftovers::default()),
         }

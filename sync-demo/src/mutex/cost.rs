@@ -19,7 +19,7 @@ const SEMAPHORE: &str = "POSIX semaphore of 1";
 
 /// Measures them; returns in words what each takes.
 pub fn compare(stage: &mut Stage) -> Result<String> {
-    stage.say("What it costs to lock, add one and unlock while nobody else wants the lock.");
+    stage.note("What it costs to lock, add one and unlock while nobody else wants the lock.");
     let mut contest = Contest::new("Lock, add one, unlock; nobody else waits", "the kind of lock", Timing::Batches);
     contest.add(Rival::of_threads(STD, Placement::Free, |_| Ok(std_mutex())));
     contest.add(Rival::of_threads(FUTEX, Placement::Free, |_| Ok(futex_mutex())));
