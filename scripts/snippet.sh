@@ -9,6 +9,8 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=scripts/require.sh
 source "$root/scripts/require.sh"
+# shellcheck source=scripts/lookup.sh
+source "$root/scripts/lookup.sh"
 
 usage() {
     sed -n 's/^#   //p' "${BASH_SOURCE[0]}" >&2
@@ -52,34 +54,13 @@ list() {
     done
 }
 
-# The name on the list that takes the fewest changed letters from $1.
-nearest() {
-    all | shortest | awk -v wanted="$1" '
-        function least(a, b, c) { return a < b ? (a < c ? a : c) : (b < c ? b : c) }
-        function distance(a, b,    i, j, row, before) {
-            for (j = 0; j <= length(b); j++) row[j] = j
-            for (i = 1; i <= length(a); i++) {
-                before = row[0]
-                row[0] = i
-                for (j = 1; j <= length(b); j++) {
-                    kept = row[j]
-                    row[j] = least(row[j] + 1, row[j - 1] + 1, before + (substr(a, i, 1) != substr(b, j, 1)))
-                    before = kept
-                }
-            }
-            return row[length(b)]
-        }
-        { d = distance(wanted, $0); if (NR == 1 || d < best) { best = d; name = $0 } }
-        END { print name }'
-}
-
 # The `topic/name` that the user means; a name that is not there, or not there once, ends the script.
 find_snippet() {
     local wanted=${1//-/_} found
     [[ $1 != */* ]] || wanted="${1%/*}/${wanted##*/}"
     found=$(all | awk -v wanted="$wanted" -F/ '$0 == wanted || $2 == wanted')
     if [[ -z $found ]]; then
-        echo "There is no snippet '$1'; did you mean '$(nearest "${wanted##*/}")'?" >&2
+        echo "There is no snippet '$1'; did you mean '$(all | shortest | nearest "${wanted##*/}")'?" >&2
         exit 2
     elif [[ $found == *$'\n'* ]]; then
         echo "There are several snippets '$1': ${found//$'\n'/, }." >&2

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, raise};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, close, pause, setsid};
-use shared::{Claim, Demo, Extras, Snippet, Stage, Verdict};
+use shared::{Claim, Demo, Extras, Ruling, Snippet, Stage};
 
 const DEMOS: &[Demo] = &[
     demo("panics", |_| panic!("out of luck")),
@@ -57,11 +57,11 @@ const DEMOS: &[Demo] = &[
         behaves(stage)
     }),
     demo("judges-another-claim", |stage| {
-        stage.verdict(Claim::ThreadsUseLocks, Verdict::Holds, "so it says")?;
+        stage.rule(Claim::ThreadsUseLocks, Ruling::holds("so it says"))?;
         behaves(stage)
     }),
     demo("silent", |_| Ok(())),
-    demo("does-not-answer", |stage| stage.verdict(Claim::OwnPid, Verdict::Holds, "it has one")),
+    demo("does-not-answer", |stage| stage.rule(Claim::OwnPid, Ruling::holds("it has one"))),
     demo("skips", |stage| {
         stage.skip("this machine has no such thing");
         Ok(())
@@ -105,7 +105,7 @@ const fn demo(name: &'static str, run: fn(&mut Stage) -> Result<()>) -> Demo {
 fn behaves(stage: &mut Stage) -> Result<()> {
     let pid = std::process::id();
     stage.fact("A process has an identifier", pid > 0, pid);
-    stage.verdict(Claim::OwnPid, Verdict::Holds, format!("it is {pid}"))?;
+    stage.rule(Claim::OwnPid, Ruling::holds(format!("it is {pid}")))?;
     stage.answer("Yes, it does.");
     Ok(())
 }

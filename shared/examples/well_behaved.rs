@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use nix::unistd::pause;
-use shared::{Claim, Demo, Extras, Stage, Verdict};
+use shared::{Claim, Demo, Extras, Ruling, Stage};
 
 const DEMOS: &[Demo] = &[
-    demo("first", &[Claim::OwnPid], |stage| tell(stage, Verdict::Holds)),
+    demo("first", &[Claim::OwnPid], |stage| tell(stage, Ruling::holds("told so"))),
     demo("second", &[Claim::OwnPid, Claim::ThreadsUseLocks], |stage| {
         if std::env::var_os("WELL_BEHAVED_WAITS").is_some() {
             stage.say("waiting");
@@ -14,8 +14,8 @@ const DEMOS: &[Demo] = &[
                 pause(); // Until the test ends it.
             }
         }
-        stage.verdict(Claim::ThreadsUseLocks, Verdict::Holds, "seen")?;
-        tell(stage, Verdict::Refuted)
+        stage.rule(Claim::ThreadsUseLocks, Ruling::holds("seen"))?;
+        tell(stage, Ruling::refuted("told so"))
     }),
 ];
 
@@ -23,10 +23,11 @@ const fn demo(name: &'static str, claims: &'static [Claim], run: fn(&mut Stage) 
     Demo { name, question: "Does it behave?", claims, rule: "as told", extras: Extras::NONE, snippets: &[], run }
 }
 
-fn tell(stage: &mut Stage, verdict: Verdict) -> anyhow::Result<()> {
+fn tell(stage: &mut Stage, ruling: Ruling) -> anyhow::Result<()> {
     let one = std::hint::black_box(1);
     stage.fact("one is one", one == 1, one);
-    stage.verdict(Claim::OwnPid, verdict, "told so")?;
+    stage.rule(Claim::OwnPid, ruling)?;
+    stage.headline("1 is 1, and told so");
     stage.answer("Yes.");
     Ok(())
 }

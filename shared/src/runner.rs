@@ -313,7 +313,7 @@ fn explain(demos: &[Demo], program: &str, claim: Claim, options: &Options) -> St
 }
 
 /// Prints to stdout; a reader that is gone ends the program quietly.
-fn print(text: &str) -> Result<ExitCode> {
+pub(crate) fn print(text: &str) -> Result<ExitCode> {
     let written = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Stop::ReaderGone.exit_code()),

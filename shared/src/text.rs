@@ -20,7 +20,7 @@ pub use explained::{Rule, answered_by, claim, rules};
 pub use footer::footer;
 use ink::Ink;
 pub use machine::{leftovers, machine};
-pub use tour::{guide, scoreboard, tour, tour_line};
+pub use tour::{disturbed, guide, scoreboard, tour, tour_line};
 pub(crate) use wrap::hanging;
 use wrap::{plain, width};
 

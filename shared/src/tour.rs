@@ -11,10 +11,12 @@ use anyhow::Result;
 use clap::{ColorChoice, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::claims::Claim;
+use crate::cli;
 use crate::machine::Machine;
 use crate::measure::{Calibration, SystemClock};
 use crate::report::{DemoReport, Effort, Report, Status};
-use crate::runner::{Output, Signals, Stop};
+use crate::runner::{self, Output, Signals, Stop};
 use crate::text::{self, Extent, Look};
 use document::Document;
 use program::{PROGRAMS, Program};
@@ -30,6 +32,19 @@ struct Options {
 enum Command {
     /// Run every demonstration and write DIR/report.json and DIR/report.txt
     Run(Run),
+    /// Print a claim and the rules by which the five programs answer it
+    Explain(Explain),
+}
+
+#[derive(clap::Args)]
+struct Explain {
+    /// As report.json spells it: ipc-adds-overhead
+    #[arg(value_parser = cli::claim(), hide_possible_values = true)]
+    claim: Claim,
+
+    /// Colour; auto honours NO_COLOR, CLICOLOR_FORCE and a non-terminal
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    color: ColorChoice,
 }
 
 #[derive(clap::Args)]
@@ -57,17 +72,33 @@ struct Run {
 
 /// The tour's program.
 pub fn main() -> ExitCode {
-    let Command::Run(options) = match Options::try_parse() {
-        Ok(options) => options.command,
+    let done = match Options::try_parse() {
+        Ok(Options { command: Command::Run(options) }) => Tour::start(&options).and_then(Tour::run),
+        Ok(Options { command: Command::Explain(options) }) => explain(&options),
         Err(error) => {
             let _ = error.print(); // Its reader may be gone: nothing is left to do then.
             return ExitCode::from(error.exit_code() as u8);
         }
     };
-    Tour::start(&options).and_then(Tour::run).unwrap_or_else(|error| {
+    done.unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "tour: {error:#}"); // Without a stderr there is nobody to tell.
         ExitCode::from(2)
     })
+}
+
+/// The claim, and the rules of every program that answers it.
+fn explain(options: &Explain) -> Result<ExitCode> {
+    let stdout = Output::Stdout(io::stdout());
+    let look = stdout.look(options.color, Extent::Brief);
+    let mut text = text::claim(options.claim, look);
+    let answering = |name: &&&str| options.claim.answered_by().iter().any(|demo| demo.starts_with(&format!("{name} ")));
+    for name in PROGRAMS.iter().filter(answering) {
+        text += &Program::find(name)?.rules(options.claim, look)?;
+    }
+    if options.claim.answered_by().is_empty() {
+        text += "No demonstration answers it yet.\n";
+    }
+    runner::print(&text)
 }
 
 struct Tour<'o> {
@@ -153,7 +184,8 @@ impl<'o> Tour<'o> {
         self.document.save_text(&text::tour(&report, plain))?;
         let seconds = (SystemClock.now_ns() - self.from_ns) as f64 / 1e9;
         if stop.is_none() {
-            let mut end = text::scoreboard(&report.claims, self.look);
+            let mut end = text::disturbed(&report.topics, self.look);
+            end.push_str(&text::scoreboard(&report.claims, self.look));
             end.push_str(&text::guide(&report.topics, self.look));
             end.push_str(&text::leftovers(&report.leftovers, self.look));
             end.push_str(&format!("{seconds:.1} s; the full report is in {}\n", self.options.out.display()));

@@ -171,17 +171,28 @@ fn every_demonstration_is_in_its_table_and_in_the_readme() {
 
 #[test]
 fn every_claim_is_answered_or_still_due() {
-    let mut answered = BTreeSet::new();
+    let mut answered: BTreeMap<Claim, BTreeSet<String>> = BTreeMap::new();
     for demo in demos() {
         let claims = between(&demo.text, "claims: &[", "]").unwrap_or_default();
-        answered.extend(Claim::ALL.iter().filter(|claim| names(claims, &format!("Claim::{claim:?}"))).copied());
+        for claim in Claim::ALL.iter().filter(|claim| names(claims, &format!("Claim::{claim:?}"))) {
+            let name = format!("{} {}", demo.topic(), demo.name().replace('_', "-"));
+            answered.entry(*claim).or_default().insert(name);
+        }
     }
-    let forgotten = Claim::ALL.iter().filter(|claim| !answered.contains(claim) && !DUE.contains(claim));
-    let done = DUE.iter().filter(|claim| answered.contains(claim));
-    none(
-        (forgotten.map(|claim| format!("no demonstration answers {claim:?}")))
-            .chain(done.map(|claim| format!("{claim:?} is answered: take it off the list of those due"))),
-    );
+    let mut wrong = Vec::new();
+    for claim in Claim::ALL {
+        let declared = answered.remove(claim).unwrap_or_default();
+        let listed: BTreeSet<String> = claim.answered_by().iter().map(|&name| name.to_owned()).collect();
+        if declared != listed {
+            wrong.push(format!("{claim:?}: answered_by lists {listed:?}, but {declared:?} declare it"));
+        }
+        match (declared.is_empty(), DUE.contains(claim)) {
+            (true, false) => wrong.push(format!("no demonstration answers {claim:?}")),
+            (false, true) => wrong.push(format!("{claim:?} is answered: take it off the list of those due")),
+            _ => {}
+        }
+    }
+    none(wrong);
 }
 
 /// No more than a warning: some things take more lines than most.

@@ -250,6 +250,7 @@ fn a_usage_error_exits_2_and_says_what_there_is() {
         (&["--set", "task_s=1"], "no parameters"),
         (&["--source", "panic"], "'panics'"),
         (&["--input", "file"], "--input"),
+        (&["--explain", "own-pi"], "'own-pid'"),
         (&["--role", "any"], "--role is for the demonstrations alone"),
         (&["--deadline", "0"], "--deadline"),
         (&["--json", "no/such/directory/report.json"], "no/such/directory"),
@@ -267,7 +268,7 @@ fn a_usage_error_exits_2_and_says_what_there_is() {
 fn a_document_on_stdout_stands_there_alone() {
     let (output, left) = Run::start(&["prints", "well-behaved", "--json", "-"]).end();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(report["schema"], 1);
+    assert_eq!(report["schema"], 2);
     assert_eq!(report["topic"], "misbehaving");
     assert_eq!(report["demos"][1]["verdicts"][0]["claim"], "own-pid");
     assert_eq!(report["leftovers"]["processes"], 0);
@@ -283,6 +284,31 @@ fn the_list_gives_each_name_with_its_question() {
     assert!(listed.lines().all(|line| line.split('\t').count() == 2), "{listed}");
     assert_eq!(listed.lines().next(), Some("panics\tDoes the runner survive this?"));
     assert_eq!(listed.lines().last(), Some("well-behaved\tDoes the runner survive this?"));
+}
+
+#[test]
+fn a_claim_is_explained_by_the_rules_here_and_the_names_elsewhere() {
+    let (output, left) = Run::start(&["--explain", "own-pid"]).end();
+    let explained = text(&output.stdout);
+    assert_eq!((output.status.code(), left), (Some(0), vec![]));
+    assert!(explained.starts_with("A process is a running program with an identifier of its own."), "{explained}");
+    assert!(
+        explained.contains("misbehaving well-behaved\n  Does the runner survive this?\n  It holds.\n"),
+        "{explained}"
+    );
+    assert!(explained.contains("Answered too by: process-demo address-space"), "{explained}");
+}
+
+#[test]
+fn in_short_what_holds_is_counted_and_in_full_it_is_shown() {
+    for (options, shown, hidden) in [
+        (&["well-behaved"][..], "[ok] 1 fact held.", "[ok] A process has an identifier"),
+        (&["well-behaved", "--full"], "[ok] A process has an identifier", "1 fact held"),
+        (&["lies"], "expected: one and one is three\n        seen: 2\n", "[ok]"),
+    ] {
+        let narration = text(&Run::start(options).end().0.stdout);
+        assert!(narration.contains(shown) && !narration.contains(hidden), "{narration}");
+    }
 }
 
 #[test]

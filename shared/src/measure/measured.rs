@@ -87,14 +87,17 @@ impl Measured {
     }
 
     pub(crate) fn comparison(&self) -> Comparison {
-        let title = match self.timing {
-            Timing::Batches => self.title.clone(),
+        let differs_in = match self.timing {
+            Timing::Batches => self.differs_in.clone(),
             Timing::Events => {
-                format!("{} (each timed alone, the clock's {} ns included)", self.title, self.calibration.cost_ns)
+                format!(
+                    "{}; each event is timed alone, the clock's {} ns included",
+                    self.differs_in, self.calibration.cost_ns
+                )
             }
         };
         let rows = self.rows.iter().map(|row| row.to_report(self.timing)).collect();
-        Comparison { key: self.key.clone(), title, differs_in: self.differs_in.clone(), rows }
+        Comparison { key: self.key.clone(), title: self.title.clone(), differs_in, rows }
     }
 }
 

@@ -4,11 +4,9 @@ use serde::{Serialize, Serializer};
 
 pub(super) fn number<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
     const EXACT: f64 = 9_007_199_254_740_992.0; // Up to 2^53 every whole number has a float of its own.
-    if value.fract() == 0.0 && value.abs() <= EXACT {
-        to.serialize_i64(*value as i64)
-    } else {
-        to.serialize_f64(significant(*value, 6))
-    }
+    let whole = |value: f64| value.fract() == 0.0 && value.abs() <= EXACT;
+    let written = if whole(*value) { *value } else { significant(*value, 6) };
+    if whole(written) { to.serialize_i64(written as i64) } else { to.serialize_f64(written) }
 }
 
 pub(super) fn perhaps<S: Serializer>(value: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {

@@ -23,7 +23,9 @@ pub(super) fn comparison(comparison: &Comparison, look: Look) -> String {
     rows.sort_by(|one, other| one.median.total_cmp(&other.median));
     let mut text = title(&comparison.title, look);
     if !rows.is_empty() {
-        text += &bars(&rows, look).lines(2, look.width);
+        let full = grid(&rows, Figures::WithInterval, look);
+        let shown = if has_bars(&full) { full } else { grid(&rows, Figures::Alone, look) };
+        text += &shown.lines(2, look.width);
     }
     match skipped.as_slice() {
         [] => {}
@@ -33,11 +35,22 @@ pub(super) fn comparison(comparison: &Comparison, look: Look) -> String {
     text
 }
 
+fn has_bars(grid: &Grid) -> bool {
+    grid.columns.last().is_some_and(|column| column.align == Align::Left)
+}
+
 fn line(says: &str, look: Look) -> String {
     hanging("  ", &Ink::Doubt.on(says), look.width)
 }
 
-fn bars(rows: &[&MeasuredRow], look: Look) -> Grid {
+/// A bar says more than an interval, where there is room for one of the two.
+#[derive(PartialEq)]
+enum Figures {
+    WithInterval,
+    Alone,
+}
+
+fn grid(rows: &[&MeasuredRow], figures: Figures, look: Look) -> Grid {
     let (fastest, slowest) = (rows[0].median, rows[rows.len() - 1].median);
     let mut grid = Grid { columns: Vec::new(), rows: vec![Vec::new(); rows.len()] };
     let mut add = |name: &str, unit: &str, align, cell: &dyn Fn(&MeasuredRow) -> String| {
@@ -51,14 +64,14 @@ fn bars(rows: &[&MeasuredRow], look: Look) -> Grid {
     });
     let scale = Scale::of(&rows[0].unit, &rows.iter().map(|row| row.median).collect::<Vec<_>>());
     add("median", &scale.unit, Align::Right, &|row| scale.show(row.median));
-    if look.width >= ROOM_FOR_INTERVALS {
+    if figures == Figures::WithInterval {
         add("95 % interval", &scale.unit, Align::Right, &|row| match row.low.zip(row.high) {
             Some((low, high)) => format!("{} to {}", scale.show(low), scale.show(high)),
             None => "-".to_owned(),
         });
     }
     if rows.iter().any(|row| row.cpu_ns.is_some()) {
-        add("CPU", &scale.unit, Align::Right, &|row| row.cpu_ns.map_or("-".to_owned(), |cpu| scale.show(cpu)));
+        add("CPU time", &scale.unit, Align::Right, &|row| row.cpu_ns.map_or("-".to_owned(), |cpu| scale.show(cpu)));
     }
     add("times", "", Align::Right, &|row| three_digits(row.median / fastest));
     let room = look.width.saturating_sub(2 + grid.natural_width() + GAP);
@@ -72,6 +85,5 @@ fn bars(rows: &[&MeasuredRow], look: Look) -> Grid {
 }
 
 const GAP: usize = 2;
-const ROOM_FOR_INTERVALS: usize = 76; // Narrower, a bar says more.
 const FEWEST: usize = 6; // Columns of a bar: in fewer nobody sees a ratio.
 const MOST: usize = 40;

@@ -21,6 +21,7 @@ pub fn footer(demo: &DemoReport, look: Look) -> String {
     }
     text += &verdicts(demo, look);
     if !demo.answer.is_empty() {
+        text += "\n";
         text += &hanging("  ", &format!("Answer: {}", Ink::Strong.on(&plain(&demo.answer))), look.width);
     }
     if !demo.advice.is_empty() {

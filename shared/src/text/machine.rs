@@ -63,6 +63,10 @@ const UNKNOWN: &str = "unknown";
 /// What the run left behind, and where nobody could look.
 pub fn leftovers(leftovers: &Leftovers, look: Look) -> String {
     let look = look.usable();
+    let is_clean = leftovers.found() == 0 && leftovers.classes().iter().all(|(_, number)| number.is_some());
+    if look.extent == Extent::Brief && is_clean {
+        return look.finish(&format!("{}\n", Ink::Good.on("Nothing was left behind.")));
+    }
     let (mut none, mut found, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
     for (name, number) in leftovers.classes() {
         match number {

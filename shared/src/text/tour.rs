@@ -6,6 +6,7 @@ use super::wrap::{hanging, plain, width};
 use super::{Look, leftovers, machine, rule};
 use crate::claims;
 use crate::guide;
+use crate::number::counted;
 use crate::report::{ClaimReport, ClaimVerdict, Condition, DemoReport, Report, Status, TourReport, Verdict};
 
 /// Everything: each program in full, then the scoreboard.
@@ -54,6 +55,19 @@ pub fn scoreboard(claims: &[ClaimReport], look: Look) -> String {
     text += "\n";
     text += &hanging("", &counts(claims), look.width);
     look.finish(&(text + "\n"))
+}
+
+/// One line on what disturbed the runs; nothing if nothing did.
+pub fn disturbed(topics: &[Report], look: Look) -> String {
+    let look = look.usable();
+    let notices: Vec<usize> =
+        topics.iter().flat_map(|topic| &topic.demos).map(|demo| demo.spoiled.len()).filter(|&some| some > 0).collect();
+    if notices.is_empty() {
+        return String::new();
+    }
+    let (all, demos) = (counted(notices.iter().sum(), "notice"), counted(notices.len(), "demonstration"));
+    let says = format!("{all} of what disturbed {demos}: report.txt lists them.");
+    look.finish(&format!("\n{}", hanging("", &format!("{} {says}", Ink::Doubt.on("Disturbed:")), look.width)))
 }
 
 /// "ipc-demo round-trip, shared-memory; race-demo append": each program once.

@@ -72,9 +72,13 @@ pub(super) fn word(verdict: Verdict, condition: Option<&Condition>) -> &'static 
     }
 }
 
-/// With a capital at its start, if it starts with a letter.
+/// With a capital at its start, if it starts with a word and not with a name such as `sched_setscheduler`.
 fn capital(sentence: &str) -> String {
-    let mut rest = sentence.trim_start().chars();
-    let first = rest.next().map(char::to_uppercase);
-    first.into_iter().flatten().chain(rest).collect()
+    let sentence = sentence.trim_start();
+    let first_word = sentence.split_whitespace().next().unwrap_or_default().trim_end_matches([',', ':']);
+    if !first_word.chars().all(|letter| letter.is_ascii_lowercase()) {
+        return sentence.to_owned();
+    }
+    let mut rest = sentence.chars();
+    rest.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(rest).collect()
 }

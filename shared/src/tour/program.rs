@@ -14,10 +14,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
+use crate::claims::Claim;
 use crate::machine::Machine;
 use crate::measure::SystemClock;
 use crate::report::{DemoReport, Effort, Report};
 use crate::runner::{Signals, Stop, TOUR};
+use crate::text::Look;
 
 /// In the order of a lecture.
 pub(super) const PROGRAMS: [&str; 5] = ["threads-demo", "process-demo", "ipc-demo", "sync-demo", "race-demo"];
@@ -42,6 +44,21 @@ impl Program {
             Command::new(&self.path).arg("--list").output().with_context(|| format!("starting {}", self.name))?;
         let listed = String::from_utf8_lossy(&output.stdout).into_owned();
         Ok(listed.lines().filter_map(|line| Some(line.split_once('\t')?.0.to_owned())).collect())
+    }
+
+    /// Its rules for a claim, as it prints them.
+    pub(super) fn rules(&self, claim: Claim, look: Look) -> Result<String> {
+        let mut command = Command::new(&self.path);
+        command.args([
+            "--explain",
+            &claim.name(),
+            "--rules-only",
+            "--color",
+            if look.color { "always" } else { "never" },
+        ]);
+        let output = command.output().with_context(|| format!("starting {}", self.name))?;
+        ensure!(output.status.success(), "{} ended with {}", self.name, output.status);
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Runs one demonstration. A signal that ends the tour ends it too; a stop stops both.

@@ -1,5 +1,7 @@
 //! What may a report hold? One of everything, fixed, for tests of what is made of it.
 
+use std::collections::BTreeMap;
+
 use shared::claims::{self, Claim};
 use shared::machine::Machine;
 use shared::report::*;
@@ -30,8 +32,20 @@ pub fn report() -> Report {
         effort: Effort::Quick,
         machine,
         demos,
+        snippets: snippets(),
         leftovers,
     }
+}
+
+fn snippets() -> BTreeMap<String, SnippetText> {
+    let snippet = |path: &str, needs: &str, text: &str| {
+        (path.to_owned(), SnippetText { needs: needs.to_owned(), text: text.to_owned() })
+    };
+    BTreeMap::from([
+        snippet("race-demo/snippets/lost_update.rs", "std", "//! A lost update.\n"),
+        snippet("process-demo/snippets/child.rs", "nix 0.31 (process, signal)", ""),
+        snippet("process-demo/snippets/start.rs", "nix 0.31 (process, signal); crossbeam-channel 0.5", ""),
+    ])
 }
 
 /// Two programs' reports in one.
@@ -41,35 +55,41 @@ pub fn tour() -> TourReport {
     second.demos.truncate(1);
     second.demos[0].verdicts = vec![ClaimVerdict {
         claim: Claim::SharedVariablesRace,
-        verdict: Verdict::Qualified,
-        because: "only where both may write".to_owned(),
-        value: None,
-        unit: None,
+        ruling: Ruling::only_if("both may write", "Of 2,000,000 additions by one writer none was lost"),
     }];
     let leftovers = Leftovers { zombies: Some(2), files: Some(1), ..report().leftovers };
     let topics = vec![report(), second];
-    let claims = claims::scoreboard(topics.iter().flat_map(|topic| &topic.demos));
+    let claims = claims::scoreboard(&topics);
     TourReport { schema: SCHEMA, machine: report().machine, claims, topics, leftovers }
 }
 
 fn demo(name: &str, question: &str) -> DemoReport {
-    DemoReport {
-        name: name.to_owned(),
-        question: question.to_owned(),
-        answer: String::new(),
-        rule: String::new(),
-        spoiled: vec![],
-        seconds: 0.25,
-        status: Status::Ran,
-        why: None,
-        verdicts: vec![],
-        content: vec![],
-        snippets: vec![],
-    }
+    DemoReport { seconds: 0.25, ..DemoReport::new(name, question, "") }
 }
 
-fn verdict(claim: Claim, verdict: Verdict, because: &str) -> ClaimVerdict {
-    ClaimVerdict { claim, verdict, because: because.to_owned(), value: Some(1.0), unit: Some("updates".to_owned()) }
+fn given(claim: Claim, ruling: Ruling) -> ClaimVerdict {
+    ClaimVerdict { claim, ruling: ruling.by(1.0, "updates") }
+}
+
+fn failed(claim: Claim, why: &str) -> ClaimVerdict {
+    ClaimVerdict { claim, ruling: Ruling { verdict: Verdict::Failed, ..Ruling::skipped(why) } }
+}
+
+/// What is shown in short.
+fn shown(content: Content) -> Item {
+    Item { content, detail: false }
+}
+
+fn detail(content: Content) -> Item {
+    Item { content, detail: true }
+}
+
+fn say(text: &str) -> Content {
+    Content::Say { text: text.to_owned() }
+}
+
+fn fact(says: &str, holds: bool, got: &str) -> Content {
+    Content::Fact(Fact { says: says.to_owned(), holds, got: got.to_owned() })
 }
 
 fn column(name: &str, unit: &str, role: Role) -> Column {
@@ -122,21 +142,54 @@ fn lost_update() -> DemoReport {
             ],
         ],
     };
+    let sign = |sign, says: &str, mood| Sign { sign, says: says.to_owned(), mood };
+    let row = |label: &str, cells: String| MapRow { label: label.to_owned(), cells };
+    let orders = Map {
+        title: "What each of the orders comes to".to_owned(),
+        legend: vec![
+            sign('.', "both additions are kept", Mood::Good),
+            sign('!', "one is lost", Mood::Bad),
+            sign('?', "nobody could tell, which never occurs here", Mood::Neutral),
+        ],
+        rows: vec![
+            row("load and store", format!(".{}.", "!".repeat(118))),
+            row("fetch_add", ".".repeat(120)),
+            row("not tried", String::new()),
+        ],
+    };
     DemoReport {
+        headline: "6,301 of 2,000,000 additions lost".to_owned(),
         answer: "Yes: forced, two additions gave 1; by luck, 6,301 of 2,000,000 additions were lost.".to_owned(),
-        rule: "The claim holds if a forced interleaving loses an update; a phenomenon that was not seen leaves it undecided.".to_owned(),
+        advice: "Add by one atomic step: copy `lost_update`.".to_owned(),
+        rule: "The claim holds if a forced interleaving loses an update; a phenomenon that was not seen leaves it \
+               undecided."
+            .to_owned(),
         verdicts: vec![
-            verdict(Claim::SharedVariablesRace, Verdict::Holds, "two additions of one gave 1, forced by a barrier between the reads and the writes"),
-            verdict(Claim::SynchronizationPreventsInterference, Verdict::Qualified, "exact as long as everybody who writes takes the same lock; 0 of 2,000,000 additions were lost"),
-            verdict(Claim::RacesAreUnpredictable, Verdict::Undecided, "all 3 tries lost the same number"),
+            given(Claim::SharedVariablesRace, Ruling::holds("two additions of one gave 1, forced by a barrier")),
+            given(
+                Claim::SynchronizationPreventsInterference,
+                Ruling::only_if("everybody who writes takes the same lock", "0 of 2,000,000 additions were lost."),
+            ),
+            given(Claim::OneAtATime, Ruling::except("a semaphore, which admits as many as it has permits", "3 of 3")),
+            given(
+                Claim::ManagementDiffers,
+                Ruling::in_part("stop, limit and end reach a process, not a thread", "3 of 5 acts"),
+            ),
+            given(Claim::RacesAreUnpredictable, Ruling::undecided("all 3 tries lost the same number")),
         ],
         content: vec![
-            Content::Say { text: "Both threads read the total, wait for each other, then write what they read plus one.".to_owned() },
-            Content::Fact(Fact { says: "An update is lost exactly when both threads read before either writes.".to_owned(), holds: true, got: "a total of 1 after two additions".to_owned() }),
-            Content::Table(luck),
-            Content::Say { text: "Luck needs many tries; a barrier needs one.".to_owned() },
+            detail(say("Both threads read the total, wait for each other, then write what they read plus one.")),
+            shown(fact(
+                "An update is lost exactly when both threads read before either writes.",
+                true,
+                "a total of 1 after two additions",
+            )),
+            detail(fact("Every addition was counted", true, "4 of 4")),
+            shown(Content::Table(luck)),
+            detail(Content::Map(orders)),
+            detail(say("Luck needs many tries; a barrier needs one.")),
         ],
-        snippets: vec![SnippetText { path: "race-demo/snippets/lost_update.rs".to_owned(), needs: "std".to_owned(), text: "//! A lost update.\n".to_owned() }],
+        snippets: vec!["race-demo/snippets/lost_update.rs".to_owned()],
         ..demo("lost-update", "Two threads add one each. Can the total be one?")
     }
 }
@@ -145,11 +198,15 @@ fn start_cost() -> DemoReport {
     let row = |label: &str, placement, samples: &[f64], p99, cpu_ns| {
         let samples = samples.to_vec();
         let (median, low, high) = (samples[1], samples.first().copied(), samples.last().copied());
-        let (label, unit) = (label.to_owned(), "ns".to_owned());
+        let role = if label == "thread" { RowRole::Threads } else { RowRole::Processes };
         ComparisonRow::Measured(MeasuredRow {
-            label,
+            label: label.to_owned(),
+            key: label.to_owned(),
+            role: Some(role),
+            detail: label == "vfork",
             placement,
-            unit,
+            cpus: if placement == Placement::Free { vec![] } else { vec![1, 0] },
+            unit: "ns".to_owned(),
             steps: 1,
             samples,
             median,
@@ -160,11 +217,13 @@ fn start_cost() -> DemoReport {
         })
     };
     let kinds = Comparison {
+        key: Some("start".to_owned()),
         title: "Starting one and waiting for its end (each timed alone, the clock's 27 ns included)".to_owned(),
         differs_in: "what is started".to_owned(),
         rows: vec![
             row("thread", Placement::Free, &[28_310.0, 29_084.0, 29_912.0], Some(61_003.0), Some(24_100.0)),
             row("fork", Placement::Free, &[151_200.0, 160_430.0, 166_800.0], Some(1_403_000.0), Some(201_700.0)),
+            row("vfork", Placement::Free, &[101_000.0, 102_500.0, 103_333.0], None, Some(99_000.0)),
             row("fork and exec, by std's Command", Placement::OtherCpu, &[340_100.0, 352_900.0, 371_500.0], None, None),
             ComparisonRow::Skipped { label: "fork, other CPUs".to_owned(), skipped: "one usable CPU".to_owned() },
         ],
@@ -180,6 +239,8 @@ fn start_cost() -> DemoReport {
         lane("process 2", 2.2, 2.2),
     ];
     DemoReport {
+        headline: "29.1 us a thread, 160 us a fork".to_owned(),
+        advice: "Start a process for a task of 3 ms or more: copy `start`.".to_owned(),
         answer: "A fork takes 5.31 times as long as a thread, and more with every GiB that its parent holds."
             .to_owned(),
         rule: "holds if fork against thread is clear and above 1, refuted if it is clear and below".to_owned(),
@@ -188,31 +249,20 @@ fn start_cost() -> DemoReport {
             "the hypervisor took 2.3 % of a CPU away".to_owned(),
         ],
         seconds: 12.3456,
-        verdicts: vec![verdict(
+        verdicts: vec![given(
             Claim::ProcessCreationDearer,
-            Verdict::Refuted,
-            "no: it is the other way round in this fixed report",
+            Ruling::refuted("no: it is the other way round in this fixed report"),
         )],
         content: vec![
-            Content::Comparison(kinds),
-            trend("fork against thread", 5.314, Some(5.1), Some(5.5249), true),
-            trend("fork and exec against fork", 0.991, Some(0.958), Some(1.0251), false),
-            trend("a pthread against std's thread", 0.8, None, None, false),
-            Content::Timeline(Timeline { title: "Who worked when".to_owned(), unit: "s".to_owned(), lanes }),
-            Content::Say { text: "All had started before any finished.".to_owned() },
+            shown(Content::Comparison(kinds)),
+            detail(trend("fork against thread", 5.314, Some(5.1), Some(5.5249), true)),
+            detail(trend("fork and exec against fork", 0.991, Some(0.958), Some(1.0251), false)),
+            detail(trend("a pthread against std's thread", 0.008_55, None, None, true)),
+            detail(Content::Timeline(Timeline { title: "Who worked when".to_owned(), unit: "s".to_owned(), lanes })),
+            shown(fact("A child that ended is waited for", true, "")),
+            shown(say("All had started before any finished.")),
         ],
-        snippets: vec![
-            SnippetText {
-                path: "process-demo/snippets/child.rs".to_owned(),
-                needs: "nix 0.31 (process, signal)".to_owned(),
-                text: String::new(),
-            },
-            SnippetText {
-                path: "process-demo/snippets/start_ways.rs".to_owned(),
-                needs: "nix 0.31 (process, signal); crossbeam-channel 0.5".to_owned(),
-                text: String::new(),
-            },
-        ],
+        snippets: vec!["process-demo/snippets/child.rs".to_owned(), "process-demo/snippets/start.rs".to_owned()],
         ..demo("start-cost", "What does it cost to start a thread, and what a process?")
     }
 }
@@ -222,7 +272,7 @@ fn priority() -> DemoReport {
     DemoReport {
         status: Status::Skipped,
         why: Some(why.to_owned()),
-        verdicts: vec![verdict(Claim::OtherSyncProblems, Verdict::Skipped, why)],
+        verdicts: vec![given(Claim::OtherSyncProblems, Ruling::skipped(why))],
         ..demo("priority-inversion", "Can a thread of low priority hold up one of high priority?")
     }
 }
@@ -233,10 +283,11 @@ fn broken() -> DemoReport {
         status: Status::Failed,
         why: Some(why.to_owned()),
         content: vec![
-            Content::Say { text: "A message of a stranger: \u{1b}[2J\u{206A}\r\nand its second line".to_owned() },
-            Content::Fact(Fact { says: "The child's end is seen".to_owned(), holds: false, got: String::new() }),
+            shown(say("A message of a stranger: \u{1b}[2J\u{206A}\r\nand its second line")),
+            shown(fact("The child's end is seen", false, "")),
+            detail(fact("Every message came whole", false, "11 of 12")),
         ],
-        verdicts: vec![verdict(Claim::RunsIndependently, Verdict::Failed, why)],
+        verdicts: vec![failed(Claim::RunsIndependently, why)],
         ..demo("supervise", "What does a parent see of its child's end?")
     }
 }
