@@ -8,7 +8,7 @@ pub mod page; // One page of memory that a fork copies, or that parent and child
 pub mod resident; // A block of memory that is really there.
 pub mod foreign_memory; // Reading the memory of another process, if the kernel lets us.
 pub mod memory_of; // The memory of a process, or of a family of processes: RSS, PSS and USS.
-pub mod start; // Six ways to start something and to wait for its end.
+pub mod start; // Starting a thread or a process, by seven calls, and waiting for its end.
 pub mod system_calls; // The system calls that a piece of work makes, counted by name.
 pub mod snapshot; // A consistent snapshot of changing data to a file, by a forked child.
 pub mod limits; // A limit on what a process may take: for a child before it works, or for this process for a while.
@@ -19,4 +19,4 @@ pub mod http; // HTTP/1.1 requests out of bytes, and responses into bytes.
 pub mod connections; // Many connections in one thread, by epoll.
 pub mod prefork; // A listener served by worker processes that are replaced when they die.
 pub mod beneath; // A file that a stranger names, opened beneath a root that no name leads out of.
-pub mod task; // A task that shares with its maker what the flags say: the one system call behind fork and threads.
+pub mod task; // A task that shares with its creator what the flags say: the one system call behind fork and threads.

@@ -1,4 +1,4 @@
-//! Seven ways to start something and to wait for its end: two threads, five processes.
+//! Starting a thread (two calls) or a process (five calls), and waiting for its end.
 //!
 //! Needs: nix 0.31 (process, sched, signal)
 //! Runs on: Linux

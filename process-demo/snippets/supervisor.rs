@@ -3,7 +3,7 @@
 //! Needs: nix 0.31 (mman, poll, process, signal)
 //! Runs on: Linux
 //!
-//! Each worker has a slot; if it ends in any way but by exit code 0, a new one takes its slot and nobody else notices
+//! Each worker has a slot; if it ends otherwise than by exit code 0, a new one takes its slot and nobody else notices
 //! (one for one, as in Erlang). The supervisor starts no thread, prints nothing and never sleeps for a while: it waits
 //! in one `ppoll(2)` for the end of a child, for SIGTERM, or for the next thing that is due. A worker shows that it does
 //! not hang by a word in shared memory, which costs it one store; the supervisor looks at these words four times within

@@ -1,4 +1,4 @@
-//! A task that shares with its maker what the flags say: the one system call behind fork and threads.
+//! A task that shares with its creator what the flags say: the one system call behind fork and threads.
 //!
 //! Needs: nix 0.31 (sched)
 //! Tests need: nix 0.31 (process, sched)
@@ -32,7 +32,7 @@ use nix::unistd::Pid;
 /// Makes a task that does `work` and ends with its value; returns the task's number once it has ended, or has become
 /// another program.
 ///
-/// The maker sleeps as long as the task lives (CLONE_VFORK is added to the flags). A task that is no thread of this process
+/// The creator sleeps as long as the task lives (CLONE_VFORK is added to the flags). A task that is no thread of this process
 /// (CLONE_THREAD) is a child that is to be waited for, and ends with SIGCHLD.
 ///
 /// # Errors
@@ -48,8 +48,8 @@ pub unsafe fn run(flags: CloneFlags, work: impl FnMut() -> u8) -> nix::Result<Pi
     let mut work = work;
     let mut stack = vec![0; STACK_BYTES];
     let call = Box::new(move || isize::from(work()));
-    // SAFETY: with shared memory the task runs on the maker's thread-locals, with a stack of its own; CLONE_VFORK lets the
-    // maker sleep until the task has ended, so it is the only one that uses them, and the stack outlives it.
+    // SAFETY: with shared memory the task runs on the creator's thread-locals, with a stack of its own; CLONE_VFORK lets the
+    // creator sleep until the task has ended, so it is the only one that uses them, and the stack outlives it.
     unsafe { clone(call, &mut stack, flags | CloneFlags::CLONE_VFORK, Some(libc::SIGCHLD)) }
 }
 

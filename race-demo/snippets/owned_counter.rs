@@ -22,7 +22,7 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-/// The way to a number that another thread owns. Clone it for each thread that adds.
+/// A handle on a number that another thread owns. Clone it for each thread that adds.
 #[derive(Clone, Debug)]
 pub struct Counter {
     messages: Sender<Message>,

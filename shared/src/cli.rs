@@ -21,7 +21,7 @@ const WIDTH: usize = 80;
 #[derive(Parser, Debug)]
 #[command(version, max_term_width = WIDTH, disable_help_subcommand = true)]
 pub struct Options {
-    /// The demonstrations to run; all, in reading order, if none is named
+    /// What to run; without a name all, in reading order
     pub demonstrations: Vec<String>,
 
     /// One line each: name, tab, question
@@ -36,7 +36,7 @@ pub struct Options {
     #[arg(long, value_name = "CLAIM", value_parser = claim(), hide_possible_values = true)]
     pub explain: Option<Claim>,
 
-    /// How much to spend: shapes for the impatient, the tour's sizes, or large sizes and long series
+    /// How long to measure: quick shows the shapes in seconds, thorough takes large sizes and long series
     #[arg(long, value_enum, default_value = "normal")]
     pub effort: Effort,
 
@@ -139,13 +139,13 @@ fn command(demos: &'static [Demo], program: &str) -> clap::Command {
         }
     }
     after.push_str(
-        "\nExit code: 0 every fact held, 1 one did not or a demonstration failed, 2 usage,\n\
-         129/130/143 hung up, interrupted, terminated, 141 the reader of stdout went away",
+        "\nExit code: 0 if every fact held; 1 if a fact or a demonstration failed; 2 for a wrong\n\
+         command line; 129, 130, 143 after SIGHUP, SIGINT, SIGTERM; 141 after a closed pipe",
     );
     Options::command()
         .name(program.to_owned())
         .bin_name(program.to_owned())
-        .about("Claims on threads and processes, each tried out on this machine; this program is one topic of five")
+        .about("Tries claims about threads and processes on this machine. This program is one topic of five.")
         .mut_arg("demonstrations", |arg| arg.value_parser(names()).hide_possible_values(true))
         .mut_arg("source", |arg| arg.value_parser(names()).hide_possible_values(true))
         .after_help(after)

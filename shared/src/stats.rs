@@ -131,7 +131,7 @@ fn step(sorted: &[f64]) -> f64 {
     if differences.len() < 2 { 0.0 } else { differences.into_iter().fold(f64::INFINITY, f64::min) }
 }
 
-/// The best index so far, at every step of the way.
+/// The best index so far, at every step.
 fn running(order: impl Iterator<Item = usize>, better: impl Fn(usize, usize) -> usize) -> Vec<usize> {
     let so_far = order.scan(None, |best, at| {
         *best = Some(best.map_or(at, |best| better(best, at)));

@@ -49,7 +49,7 @@ struct Explain {
 
 #[derive(clap::Args)]
 struct Run {
-    /// How much to spend: shapes for the impatient, the tour's sizes, or large sizes and long series
+    /// How long to measure: quick shows the shapes in seconds, thorough takes large sizes and long series
     #[arg(long, value_enum, default_value = "normal")]
     effort: Effort,
 

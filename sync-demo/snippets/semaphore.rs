@@ -5,12 +5,12 @@
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //!
-//! let seats = Semaphore::new(2);
-//! let first = seats.acquire();
-//! let _second = seats.acquire();
-//! assert!(seats.try_acquire().is_none());
+//! let permits = Semaphore::new(2);
+//! let first = permits.acquire();
+//! let _second = permits.acquire();
+//! assert!(permits.try_acquire().is_none());
 //! drop(first);
-//! assert!(seats.try_acquire().is_some());
+//! assert!(permits.try_acquire().is_some());
 //! ```
 
 use std::sync::{Condvar, Mutex};

@@ -1,4 +1,4 @@
-//! Which CPU does each side sit on? Same CPU, different CPUs, or wherever the kernel likes.
+//! Which CPU does each side run on? The same, different ones, or whichever the kernel chooses.
 
 use anyhow::{Context, Result};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -12,7 +12,7 @@ pub fn usable_cpus() -> Vec<usize> {
     (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).collect()
 }
 
-/// Where the measuring side and its peer sit.
+/// Where the measuring side and its peer run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pinning {
     pub own: PinTo,
@@ -50,7 +50,7 @@ impl Pinning {
     pub(super) fn cpus(self) -> Vec<usize> {
         [self.own, self.peer]
             .iter()
-            .filter_map(|seat| if let PinTo::Cpu(cpu) = seat { Some(*cpu) } else { None })
+            .filter_map(|pin_to| if let PinTo::Cpu(cpu) = pin_to { Some(*cpu) } else { None })
             .collect()
     }
 }
