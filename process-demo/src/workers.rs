@@ -1,4 +1,4 @@
-//! Do five threads and five processes that take two seconds each take twenty seconds?
+//! Do five threads and five processes of two seconds each take twenty seconds?
 
 mod bench;
 mod team;
@@ -6,16 +6,17 @@ mod team;
 use std::time::Duration;
 
 use anyhow::Result;
-use shared::{Claim, Demo, Extras, Lane, Parameter, ParameterKind, Snippet, Stage, Timeline, Verdict};
+use shared::number::{chosen_with_unit, with_unit};
+use shared::{Claim, Demo, Extras, Lane, Parameter, ParameterKind, Ruling, Snippet, Stage, Timeline};
 
 use bench::{Event, What};
 
 pub const DEMO: Demo = Demo {
     name: "workers",
-    question: "Do five threads and five processes that take two seconds each take twenty seconds?",
+    question: "Do five threads and five processes of two seconds each take twenty seconds?",
     claims: &[Claim::WorkersExample],
-    rule: "The example holds if every worker, thread or process, started and finished, and all of them had started \
-           before any finished, by the order of their reports in one pipe; else it is refuted.",
+    rule: "The example holds if every worker, thread or process, started and finished, and all of them started before \
+           any finished. What counts is the order of their reports in one pipe. Else it is refuted.",
     extras: Extras {
         parameters: &[
             Parameter {
@@ -45,16 +46,28 @@ fn run(stage: &mut Stage) -> Result<()> {
     tell_apart(stage, count, &events);
     let before = events.iter().take_while(|event| event.what == What::Started).count();
     let finished = events.iter().filter(|event| event.what == What::Finished).count();
+    let says = format!("All {all} workers start before any finishes");
     let got = format!("{before} of {all} started before the first finished; {finished} finished");
-    let says = format!("All {all} workers had started before any finished");
     let holds = stage.fact(says, before == all && finished == all, &got);
-    let because = format!("{got}, within {elapsed_s:.2} seconds");
-    stage.verdict(Claim::WorkersExample, if holds { Verdict::Holds } else { Verdict::Refuted }, because)?;
+    let [task, in_turn] = [task_s, in_turn_s].map(|seconds| chosen_with_unit("s", seconds));
+    let elapsed = with_unit("s", elapsed_s);
+    stage.rule(
+        Claim::WorkersExample,
+        if holds {
+            Ruling::holds(format!(
+                "{before} of {all} started before the first finished, and all took {elapsed} together"
+            ))
+        } else {
+            Ruling::refuted(got)
+        },
+    )?;
+    stage.headline(format!("{all} workers of {task} each took {elapsed}"));
     stage.answer(format!(
-        "{}: {count} threads and {count} processes of {task_s:.2} seconds each took {elapsed_s:.2} seconds together; one \
-         after the other, they would have taken {in_turn_s:.2}.",
-        if elapsed_s < in_turn_s || all == 1 { "No" } else { "Yes" }
+        "{}: {count} threads and {count} processes of {task} each took {elapsed} together. One after the other, they \
+         would have taken {in_turn}.",
+        if elapsed_s < in_turn_s { "No" } else { "Yes" }
     ));
+    stage.advise("Need both? Fork the processes before any thread starts: copy `child`.");
     Ok(())
 }
 
@@ -69,7 +82,7 @@ fn tell_apart(stage: &mut Stage, count: usize, events: &[Event]) {
     }
     let in_this = events.iter().all(|event| (event.pid == own) == (event.kind == "thread"));
     stage.fact(
-        format!("The {count} threads have one pid, this process's; each of the {count} processes has its own"),
+        format!("The {count} threads have the pid of their process; each of the {count} processes has its own"),
         in_this && pids.len() == count + 1 && tids.len() == 2 * count,
         format!("{} pids and {} tids", pids.len(), tids.len()),
     );
@@ -83,10 +96,10 @@ fn draw(stage: &mut Stage, events: &[Event]) -> f64 {
     starts.sort_by_key(|event| (&event.kind, event.number));
     let lane = |from: &Event| {
         let to = events.iter().find(|event| event.what == What::Finished && event.tid == from.tid)?;
-        Some(Lane { label: format!("{} {}", from.kind, from.number), from: seconds(from), to: seconds(to) })
+        Some(Lane { label: from.name(), from: seconds(from), to: seconds(to) })
     };
     let lanes = starts.into_iter().filter_map(lane).collect();
     let title = "Who worked from when to when".to_owned();
-    stage.timeline(Timeline { title, unit: "s".to_owned(), lanes });
+    stage.show(Timeline { title, unit: "s".to_owned(), lanes });
     events.iter().map(seconds).fold(0.0, f64::max)
 }

@@ -66,6 +66,11 @@ impl Event {
             },
         })
     }
+
+    /// As the timeline names the worker too.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.kind, self.number)
+    }
 }
 
 impl fmt::Display for Event {

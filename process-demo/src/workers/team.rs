@@ -10,32 +10,35 @@ use shared::Stage;
 
 use super::bench::{Bench, Event};
 
-/// Runs them all, tells what they report as it comes, and returns it in the order in which it came.
+/// Runs them all, tells who has started and who has finished, and returns it in the order in which it came.
 pub fn perform(stage: &mut Stage, count: usize, task: Duration) -> Result<Vec<Event>> {
     let (reports, reporter) = io::pipe().context("a pipe for the reports")?;
     let (gate, mut opener) = io::pipe().context("a pipe for the gate")?;
     let bench = Bench { reporter, gate, task, clock: stage.clock() };
-    stage.say(
-        "The processes are made first, while there is one thread: a child that is forked while other threads live \
-         inherits the locks that they hold at that moment, and has nobody to unlock them.",
+    stage.note(
+        "The processes are forked first, while there is one thread. A child that is forked beside other threads inherits \
+         the locks that they hold at that moment, and nobody in the child can unlock them.",
     );
     let children = make_processes(&bench, count)?;
     let mut lines = BufReader::new(reports).lines();
-    let mut events = Vec::with_capacity(4 * count);
-    let mut hear = |how_many| {
-        for line in lines.by_ref().take(how_many) {
+    let mut events = Vec::<Event>::with_capacity(4 * count);
+    let mut hear = |what| {
+        let before = events.len();
+        for line in lines.by_ref().take(2 * count) {
             let event = Event::read(&line?).context("a report that nobody can read")?;
-            stage.say(event.to_string());
+            stage.note(event.to_string());
             events.push(event);
         }
+        let names: Vec<_> = events[before..].iter().map(Event::name).collect();
+        stage.say(format!("{what}, in this order: {}.", names.join(", ")));
         anyhow::Ok(())
     };
     thread::scope(|scope| {
         let threads = make_threads(scope, &bench, count);
-        let heard = if threads.is_ok() { hear(2 * count) } else { Ok(()) };
+        let heard = if threads.is_ok() { hear("Started") } else { Ok(()) };
         opener.write_all(&vec![0; 2 * count])?; // A byte each, after an error too: nobody is to wait for ever.
         let threads = threads.context("starting a thread")?;
-        heard.and_then(|()| hear(2 * count))?;
+        heard.and_then(|()| hear("Finished"))?;
         threads.into_iter().try_for_each(|worker| worker.join().unwrap()).context("in a worker's thread")
     })?;
     for child in children {
