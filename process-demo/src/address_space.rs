@@ -5,7 +5,8 @@ mod sight;
 mod values;
 
 use anyhow::Result;
-use shared::{Claim, Demo, Extras, Snippet, Stage, Verdict};
+use shared::number::counted;
+use shared::{Claim, Demo, Extras, Ruling, Snippet, Stage};
 
 use pids::Pids;
 use values::Values;
@@ -14,11 +15,12 @@ pub const DEMO: Demo = Demo {
     name: "address-space",
     question: "Can one address hold two values at once?",
     claims: &[Claim::OwnPid, Claim::OwnAddressSpace],
-    rule: "An own pid is refuted if two living processes have one pid, or a child sees another than its maker; it is \
-           qualified if a process keeps its pid while its program changes, since the pid then names the process and not \
-           the program; else it holds. An own memory is refuted if a change of ordinary memory shows in the other \
-           process; it is qualified if memory mapped as shared shows it, or if the kernel lets one process read the \
-           other's; else it holds.",
+    rule: "That a process has its own pid is refuted if two living processes have one pid, or if a child sees another \
+           pid than its parent was given. It holds except at an exec if a process keeps its pid while its program \
+           changes: the pid then names the process, not the program. Else it holds. That a process has its own memory \
+           is refuted if a change of ordinary memory shows in the other process. It holds except for memory mapped as \
+           shared if changes show there, and except for a parent that reads its child if the kernel lets it. Else it \
+           holds.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "process-demo/snippets/child.rs", text: include_str!("../snippets/child.rs") },
@@ -36,46 +38,42 @@ fn run(stage: &mut Stage) -> Result<()> {
     judge_memory(stage, &values)?;
     let pids = pids::show(stage)?;
     judge_pids(stage, &pids)?;
-    let Values { kept_apart, seen_shared, read_from_outside, .. } = values;
+    let Values { here, there, kept_apart, seen_shared, .. } = values;
+    stage.headline(format!("{} at one address, after a fork", counted(if here == there { 1 } else { 2 }, "value")));
     let answer = if kept_apart { "Yes, one in each process" } else { "No" };
-    let shared = if seen_shared { "memory mapped as shared held one value for both" } else { "so did shared memory" };
-    let outside = match read_from_outside {
-        Ok(value) => format!("the parent could read the child's {value} from outside"),
-        Err(why) => format!("the parent could not read the child's from outside ({why})"),
-    };
-    let held = format!("ordinary memory held {} here and {} there", values.here, values.there);
-    stage.answer(format!("{answer}: {held}; {shared}; {outside}."));
+    let shared = if seen_shared { "held one value for both" } else { "did not show every change to both" };
+    stage.answer(format!(
+        "{answer}: ordinary memory held {here} in the parent and {there} in the child. Memory mapped as shared {shared}."
+    ));
+    stage.advise("Copy `page` for memory that a parent shares with its child.");
     Ok(())
 }
 
 fn judge_memory(stage: &mut Stage, values: &Values) -> Result<()> {
-    let Values { here, there, kept_apart, seen_shared, read_from_outside, .. } = values;
-    let (verdict, because) = match (kept_apart, seen_shared, read_from_outside) {
-        (false, ..) => (Verdict::Refuted, "a change of ordinary memory showed in the other process".to_owned()),
-        (true, false, Err(why)) => (Verdict::Holds, format!("no change showed, and reading was refused: {why}")),
-        (true, shared, outside) => {
-            let by_map = shared.then_some("memory mapped as shared showed each change to both");
-            let by_reading = outside.is_ok().then_some("the kernel let the parent read the child's memory");
-            let but: Vec<_> = by_map.into_iter().chain(by_reading).collect();
-            let because = format!("one address held {here} here and {there} there, but {}", but.join(", and "));
-            (Verdict::Qualified, because)
-        }
+    let Values { here, there, kept_apart, seen_shared, read_from_outside } = values;
+    let seen = format!("the same address held {here} in the parent and {there} in the child");
+    let ruling = match (kept_apart, seen_shared, read_from_outside) {
+        (false, ..) => Ruling::refuted(format!("A change of ordinary memory showed in the other process: {seen}")),
+        (true, false, Err(_)) => Ruling::holds(format!("{seen}, and the parent could not read its child")),
+        (true, true, Err(_)) => Ruling::except("memory mapped as shared", seen),
+        (true, false, Ok(_)) => Ruling::except("a parent that may read its child", seen),
+        (true, true, Ok(_)) => Ruling::except("memory mapped as shared, and a parent that may read its child", seen),
     };
-    stage.verdict(Claim::OwnAddressSpace, verdict, because)
+    stage.rule(Claim::OwnAddressSpace, ruling)
 }
 
 fn judge_pids(stage: &mut Stage, pids: &Pids) -> Result<()> {
     let Pids { living, distinct, agreed, kept_by_exec, before, after } = pids;
-    let (verdict, because) = if distinct < living || !agreed {
-        (Verdict::Refuted, format!("{living} living processes had {distinct} pids"))
+    let seen = format!("{living} living processes had {}", counted(*distinct, "pid"));
+    let ruling = if distinct < living {
+        Ruling::refuted(seen)
+    } else if !agreed {
+        Ruling::refuted(format!("{seen}, but a child saw another pid than its parent was given"))
     } else if *kept_by_exec && before != after {
-        let because = format!(
-            "{living} living processes had {distinct} pids, but one kept its pid while its program changed from \
-             '{before}' to '{after}'"
-        );
-        (Verdict::Qualified, because)
+        let because = format!("{seen}; one pid ran '{before}', then '{after}'");
+        Ruling::except("at an exec, where the pid stays and the program changes", because)
     } else {
-        (Verdict::Holds, format!("{living} living processes had {distinct} pids"))
+        Ruling::holds(seen)
     };
-    stage.verdict(Claim::OwnPid, verdict, because)
+    stage.rule(Claim::OwnPid, ruling)
 }

@@ -16,7 +16,7 @@ pub struct Pids {
     pub living: usize,
     /// How many pids they had.
     pub distinct: usize,
-    /// Each child sees the pid that its maker was given.
+    /// Each child sees the pid that its parent was given.
     pub agreed: bool,
     pub kept_by_exec: bool,
     /// The program's name before the exec.
@@ -58,7 +58,7 @@ fn fork_twice(stage: &mut Stage) -> Result<(usize, usize, bool)> {
     let got = in_words(&pids);
     pids.sort();
     pids.dedup();
-    stage.fact("No two processes that live at once have one pid", pids.len() == living, got);
+    stage.fact("Each living process has a pid of its own", pids.len() == living, got);
     Ok((living, pids.len(), agreed))
 }
 
@@ -84,7 +84,7 @@ fn exec(stage: &mut Stage) -> Result<(bool, String, String)> {
     drop((child, opener));
     let kept = pid_before == pid_after && pid_after == pid.to_string();
     let got = format!("pid {pid_before} ran '{before}', pid {pid_after} runs '{after}'");
-    stage.fact("exec changes the program and keeps the pid", kept && before != after, got);
+    stage.fact("An exec changes the program and keeps the pid", kept && before != after, got);
     Ok((kept, before.to_owned(), after))
 }
 

@@ -32,31 +32,29 @@ struct Course {
 }
 
 pub fn show(stage: &mut Stage) -> Result<Values> {
-    stage.note(
-        "Two pages hold 1 each. A child is forked; it writes 2 into both, and then its parent writes 3 into both.",
-    );
+    stage.note("Two pages hold 1 each. A forked child writes 2 into both; then its parent writes 3 into both.");
     let Course { before, child_wrote, parent_wrote, read_from_outside } = take_course()?;
     let rows = [
         ("before the fork", before, None),
         ("the child wrote 2", child_wrote.0, Some(child_wrote.1)),
         ("the parent wrote 3", parent_wrote.0, Some(parent_wrote.1)),
     ];
-    stage.table(table(&rows));
+    stage.show(table(&rows));
     let at = [before, parent_wrote.0, child_wrote.1, parent_wrote.1].map(|sight| (sight.copied_at, sight.shared_at));
     let same_place = at.iter().all(|place| *place == at[0]);
-    let got = format!("{:#x}, {:#x}", at[0].0, at[0].1);
+    let got = format!("{:#x} and {:#x}", at[0].0, at[0].1);
     stage.fact("Both pages lie at the same addresses in parent and child", same_place, got);
     let copied = [child_wrote.0, child_wrote.1, parent_wrote.0, parent_wrote.1].map(|sight| sight.copied);
     let shared = [child_wrote.0, child_wrote.1, parent_wrote.0, parent_wrote.1].map(|sight| sight.shared);
     let [.., here, there] = copied;
-    let says = "One address holds two values at once: ordinary memory is copied";
-    let kept_apart = stage.fact(says, copied == [1, 2, 3, 2], format!("{here} here, {there} there"));
-    let says = "Memory mapped as shared is the exception: each sees what the other wrote";
+    let says = "A fork copies ordinary memory: one address holds two values at once";
+    let kept_apart = stage.fact(says, copied == [1, 2, 3, 2], format!("{here} in the parent, {there} in the child"));
+    let says = "Memory mapped as shared holds one value: each process sees what the other wrote";
     let got = format!("{} after the child wrote 2, {} after the parent wrote 3", shared[0], shared[3]);
     let seen_shared = stage.fact(says, shared == [2, 2, 3, 3], got);
     stage.note(match &read_from_outside {
         Ok(value) => {
-            format!("The kernel let the parent read {value} out of the child's own memory (process_vm_readv).")
+            format!("The kernel let the parent read the child's {value} from outside (process_vm_readv).")
         }
         Err(why) => format!("The kernel did not let the parent read the child's memory (process_vm_readv): {why}."),
     });
@@ -104,7 +102,7 @@ fn table(moments: &[(&str, Sight, Option<Sight>)]) -> Table {
         row("mapped as shared", moment, ours.shared_at, ours.shared, theirs.map(|sight| sight.shared))
     });
     Table {
-        title: "What stands at one address in two processes".to_owned(),
+        title: "One address, two processes".to_owned(),
         columns: vec![
             Column::label("page"),
             Column::label("moment"),
