@@ -4,19 +4,20 @@ mod ladder;
 mod observe;
 
 use anyhow::Result;
-use shared::{Claim, Demo, Extras, Snippet, Stage, Verdict};
+use shared::{Claim, Demo, Extras, Ruling, Snippet, Stage};
 
-use ladder::{Rows, climb};
+use ladder::{Row, Rows, climb};
 use observe::OBSERVED;
 
 pub const DEMO: Demo = Demo {
     name: "clone",
     question: "Is a thread a process that shares, and what exactly?",
     claims: &[Claim::ThreadIsALightProcess],
-    rule: "It holds if the same system call makes both: without a flag all six observations say separate, as for fork; with \
-           five flags all six say shared, as for std's thread; and each flag on the way changes something, and nothing \
-           back. It is qualified if both ends are so, but a flag changes nothing or something back; refuted if an end is \
-           not so; skipped if this machine refuses one of the rows.",
+    rule: "It holds if one system call makes both: without a flag all six observations say separate, as after a fork; with \
+           five flags all six say shared, as for a thread of std; and each flag that is added makes something shared, \
+           and nothing separate again. It holds in part if both ends are so, but a flag changes nothing or makes \
+           something separate again. It is refuted if an end is not so, and skipped if this machine refuses one of the \
+           rows.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "process-demo/snippets/task.rs", text: include_str!("../snippets/task.rs") },
@@ -28,73 +29,75 @@ pub const DEMO: Demo = Demo {
 
 fn run(stage: &mut Stage) -> Result<()> {
     stage.note(
-        "Linux makes processes and threads by one system call, clone(2); flags say what the new task shares with its \
-         maker. In each row a task writes a variable, closes a descriptor, changes its directory, ignores a signal, asks \
-         for its pid and ends; then its maker looks.",
+        "Linux makes processes and threads by one system call, clone(2). Its flags say what the new task shares with its \
+         parent. In each row a task writes to memory, closes a descriptor, changes its directory, ignores a signal, asks \
+         for its pid and ends. Then its parent looks, and tries to wait for it as for a child.",
     );
     let rows = climb(stage)?;
     if let Some((label, errno)) = rows.refused() {
-        let because = format!("this machine refuses a task made by '{label}': {errno}");
-        stage.answer(format!("Not seen here: {because}."));
-        return stage.verdict(Claim::ThreadIsALightProcess, Verdict::Skipped, because);
+        stage.skip(format!("this machine refuses a task made by '{label}': {errno}"));
+        return Ok(());
     }
     let (none, all) = (&rows.ladder[0], &rows.ladder[rows.ladder.len() - 1]);
     let separate = stage.fact(
         "Without a flag nothing is shared, as after a fork",
         none.seen == Ok([false; OBSERVED.len()]) && rows.fork.seen == none.seen,
-        counted(none.seen.ok()),
+        format!("{} shared", in_numbers(none)),
     );
     let shared = stage.fact(
-        "With all five flags everything is, as for a thread of std's",
+        "With all five flags everything is shared, as with a thread of std",
         all.seen == Ok([true; OBSERVED.len()]) && rows.std_thread.seen == all.seen,
-        counted(all.seen.ok()),
+        format!("{} shared", in_numbers(all)),
     );
     let by_ladder = rows.by_ladder();
     let own = [
-        ("VM", vec!["variable"]),
-        ("FILES", vec!["descriptor"]),
+        ("VM", vec!["memory"]),
+        ("FILES", vec!["descriptors"]),
         ("FS", vec!["directory"]),
-        ("SIGHAND", vec!["handler"]),
+        ("SIGHAND", vec!["handlers"]),
         ("THREAD", vec!["pid", "waitpid"]),
     ];
-    stage.fact("Each flag changes exactly its own", by_ladder == own, in_words(&by_ladder));
+    stage.fact("Each added flag makes exactly its own thing shared", by_ladder == own, in_words(&by_ladder));
     let by_itself = rows.by_itself();
-    stage.fact("So it does with as few others as possible", by_itself == own, in_words(&by_itself));
+    stage.fact("Each does the same beside as few others as possible", by_itself == own, in_words(&by_itself));
     let (refused, got) = rows.invalid();
     stage.fact("The kernel refuses SIGHAND without VM, and THREAD without SIGHAND", refused, got);
-    let verdict = judge(stage, &rows, separate && shared)?;
+    judge(stage, &rows, separate && shared)?;
     stage.answer(format!(
-        "{}: without a flag clone makes a task that shares {} of {} things with its maker, with five flags one that shares \
-         {}; what each flag adds: {}.",
-        match verdict {
-            Verdict::Holds => "It is",
-            Verdict::Qualified => "It is, though not each flag adds something of its own",
-            _ => "It was not seen to be",
-        },
-        shared_by(none.seen.ok()),
-        OBSERVED.len(),
-        shared_by(all.seen.ok()),
-        in_words(&by_ladder),
+        "{}. With five flags clone makes a task that shares {} things with its parent, as a thread does; without, {}, as \
+         after a fork.",
+        if separate && shared { "Yes" } else { "No" },
+        in_numbers(all),
+        in_numbers(none),
     ));
+    stage.advise("Take std's thread or `child`; copy `task` only to try single flags.");
     Ok(())
 }
 
-fn judge(stage: &mut Stage, rows: &Rows, ends: bool) -> Result<Verdict> {
+fn judge(stage: &mut Stage, rows: &Rows, ends: bool) -> Result<()> {
     let changes = rows.by_ladder();
     let steps = changes.iter().filter(|(_, changed)| !changed.is_empty()).count();
     let flips: usize = changes.iter().map(|(_, changed)| changed.len()).sum();
     // Six changes make six shared things only if none was taken back.
-    let verdict = match (ends, steps == changes.len() && flips == OBSERVED.len()) {
-        (false, _) => Verdict::Refuted,
-        (true, true) => Verdict::Holds,
-        (true, false) => Verdict::Qualified,
+    let (headline, ruling) = match (ends, steps == changes.len() && flips == OBSERVED.len()) {
+        (false, _) => {
+            let because = format!("clone does not make both; what each flag changes: {}", in_words(&changes));
+            (format!("{steps} of {} flags change what is shared", changes.len()), Ruling::refuted(because))
+        }
+        (true, true) => {
+            let first: Vec<_> = changes.iter().map(|(_, changed)| changed[0]).collect();
+            let because =
+                format!("One call makes both, and {steps} flags decide what they share: {}", first.join(", "));
+            (format!("{steps} flags turn a fork into a thread"), Ruling::holds(because))
+        }
+        (true, false) => {
+            let condition = "a flag changes nothing, or makes something separate again";
+            let because = format!("One call makes both; what each flag changes: {}", in_words(&changes));
+            (format!("{steps} of {} flags change what is shared", changes.len()), Ruling::in_part(condition, because))
+        }
     };
-    let because = match verdict {
-        Verdict::Refuted => format!("clone does not make both; what each flag changes: {}", in_words(&changes)),
-        _ => format!("one system call makes both, and {steps} flags change what is shared: {}", in_words(&changes)),
-    };
-    stage.verdict_by(Claim::ThreadIsALightProcess, verdict, because, flips as f64, "changes by five flags")?;
-    Ok(verdict)
+    stage.headline(headline);
+    stage.rule(Claim::ThreadIsALightProcess, ruling.by(flips as f64, "changes by five flags"))
 }
 
 fn in_words(changes: &[(&str, Vec<&str>)]) -> String {
@@ -105,10 +108,8 @@ fn in_words(changes: &[(&str, Vec<&str>)]) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-fn shared_by(seen: Option<[bool; OBSERVED.len()]>) -> String {
-    seen.map_or("an unknown number".to_owned(), |seen| seen.iter().filter(|shared| **shared).count().to_string())
-}
-
-fn counted(seen: Option<[bool; OBSERVED.len()]>) -> String {
-    format!("{} of {} shared", shared_by(seen), OBSERVED.len())
+/// How many things are shared, of how many.
+fn in_numbers(row: &Row) -> String {
+    let shared = row.seen.map_or(0, |seen| seen.iter().filter(|shared| **shared).count());
+    format!("{shared} of {}", OBSERVED.len())
 }

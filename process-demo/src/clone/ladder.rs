@@ -46,9 +46,9 @@ pub struct Alone {
 pub fn climb(stage: &mut Stage) -> Result<Rows> {
     let fork = Row { label: "fork".to_owned(), seen: observe(Way::Fork)? };
     let ladder = (0..=FLAGS.len()).map(rung).collect::<Result<Vec<Row>>>()?;
-    let std_thread = Row { label: "std's thread".to_owned(), seen: observe(Way::StdThread)? };
-    stage.table(table(
-        "From fork to thread, by one flag more in each row",
+    let std_thread = Row { label: "thread of std".to_owned(), seen: observe(Way::StdThread)? };
+    stage.show(table(
+        "From fork to thread, one flag more in each row",
         [&fork].into_iter().chain(&ladder).chain([&std_thread]),
     ));
     let alone = [
@@ -61,7 +61,7 @@ pub fn climb(stage: &mut Stage) -> Result<Rows> {
         |(flag, beside, added)| Ok(Alone { flag, without: by_flags(beside)?, with: by_flags(beside | added)? });
     let alone = alone.map(of_flag).into_iter().collect::<Result<Vec<Alone>>>()?;
     let invalid = [SIGHAND, THREAD, VM | THREAD].map(by_flags).into_iter().collect::<Result<Vec<Row>>>()?;
-    stage.table(table("Each flag with as few others as the kernel accepts", alone.iter().map(|one| &one.with)));
+    stage.table(table("Each flag beside as few others as the kernel accepts", alone.iter().map(|one| &one.with)));
     Ok(Rows { fork, ladder, std_thread, alone, invalid })
 }
 

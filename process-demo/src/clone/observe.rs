@@ -1,4 +1,4 @@
-//! What of its maker's does a new task share? Six observations, each made by the maker after the task has acted.
+//! What of its parent's does a new task share? Six observations, each made by the parent after the task has acted.
 
 use std::env;
 use std::io::{self, Read, Write};
@@ -18,7 +18,7 @@ use process_demo::page::Page;
 use process_demo::{child, task};
 
 /// What is observed, in the order of `Seen`.
-pub const OBSERVED: [&str; 6] = ["variable", "descriptor", "directory", "handler", "pid", "waitpid"];
+pub const OBSERVED: [&str; 6] = ["memory", "descriptors", "directory", "handlers", "pid", "waitpid"];
 
 /// True where the task shares it with its maker: its change is the maker's too, its pid is the maker's, no child is there
 /// to be waited for.
@@ -46,7 +46,7 @@ pub fn observe(way: Way) -> Result<Result<Seen, Errno>> {
     // SAFETY: what the two share is a page of atomics and a pipe.
     let maker = unsafe { child::fork(work) }.context("forking")?;
     let exit = maker.wait()?;
-    ensure!(exit == child::Exit::Code(0), "the maker of a task ended with {exit}");
+    ensure!(exit == child::Exit::Code(0), "the parent of a task ended with {exit}");
     let mut report = [0; OBSERVED.len()];
     reports.read_exact(&mut report)?;
     Ok(match report {
