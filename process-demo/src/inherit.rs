@@ -1,4 +1,4 @@
-//! What does a new thread, a fork and an exec get from its maker?
+//! What do a new thread, a forked child and an exec inherit?
 
 mod course;
 mod create;
@@ -16,7 +16,7 @@ mod things;
 mod timers;
 
 use anyhow::Result;
-use shared::{Claim, Demo, Extras, ProgramRole, Snippet, Stage, Verdict};
+use shared::{Claim, Demo, Extras, ProgramRole, Ruling, Snippet, Stage};
 
 use create::Way;
 use matrix::Matrix;
@@ -24,12 +24,14 @@ use thing::{COPY, GONE, OWN, RESET, SAME, SHARED};
 
 pub const DEMO: Demo = Demo {
     name: "inherit",
-    question: "What does a new thread, a fork and an exec get from its maker?",
+    question: "What do a new thread, a forked child and an exec inherit?",
     claims: &[Claim::ProcessOwnsResources, Claim::ThreadsShareResources],
-    rule: "A process owns its resources if a forked one shares neither memory, stack, program counter, descriptors, nor an \
-           open file's offset or a connection with its maker; it is qualified if only some of these are shared, refuted if \
-           all are. Threads share resources if a thread and its maker share descriptors, an open file's offset and a \
-           connection: all of them holds, some is qualified, none refuted. What could not be seen does not count.",
+    rule: "That a process owns its resources holds if a forked child shares none of ten with its parent: four kinds of \
+           memory, its stack, its program counter, two kinds of descriptor, an open file's offset and a connection. It \
+           holds except for those that are shared if some are, and is refuted if all are. That threads share resources \
+           holds if a thread shares all of four with its process: both kinds of descriptor, the offset and the \
+           connection. It holds in part if it shares some, and is refuted if it shares none. What could not be seen does \
+           not count; if nothing could, it is skipped.",
     extras: Extras {
         roles: &[
             ProgramRole { name: create::ROLE, play: create::play },
@@ -47,67 +49,76 @@ pub const DEMO: Demo = Demo {
 
 fn run(stage: &mut Stage) -> Result<()> {
     stage.note(
-        "For each cell a new process sets a thing up and makes a thread or a child. That one looks, changes the thing and \
-         looks again; then its maker looks, changes it too, and both look once more. 'Shared': each sees the other's \
-         change. 'A copy': it begins with the maker's value, and neither sees the other's change. 'The same': it is the \
-         maker's, and nobody can change it. 'Its own': it is another. 'Reset': it is as it was before the maker set it. \
-         'Gone': it is not there.",
+        "In each case a new process, the parent, sets a thing up and makes a thread or a child. That one looks, changes \
+         the thing and looks again. Then the parent looks, changes it too, and both look once more. 'Shared': each sees \
+         the other's change. 'A copy': it begins with the parent's value, and neither sees the other's change. 'The \
+         same': it is the parent's, and nobody can change it. 'Its own': it is another. 'Reset': it is as it was before \
+         the parent set it. 'Gone': it is not there. 'Half shared': only one of the \
+         two sees the other's change.",
     );
     let matrix = Matrix::observe(stage)?;
+    stage.show(matrix.in_short());
     locks::show_closing(stage)?;
     started::show(stage)?;
     promised::check(stage, &matrix);
     judge_process(stage, &matrix)?;
     judge_threads(stage, &matrix)?;
     let count = |way, words: &[&str]| words.iter().map(|word| matrix.with(way, word).len()).sum::<usize>();
+    let thread_shares = count(Way::Thread, &[SHARED, SAME]);
+    let fork_shares = count(Way::Fork, &[SHARED, SAME]);
+    let things = matrix.seen(Way::Thread);
+    stage.headline(format!("{things} things: a thread shares {thread_shares}, a fork {fork_shares}"));
     stage.answer(format!(
-        "Of {} things a thread shares {} with its maker; a fork shares {}, copies {}, leaves {} behind and gives {} of its \
-         own; after an exec {} are left, {} of them shared.",
-        matrix.seen(Way::Thread),
-        count(Way::Thread, &[SHARED, SAME]),
-        count(Way::Fork, &[SHARED, SAME]),
+        "A thread shares {thread_shares} of {things} things. A forked child shares {fork_shares}, copies {}, loses {} and \
+         has {} of its own; an exec keeps {}, {} of them shared.",
         count(Way::Fork, &[COPY]),
         count(Way::Fork, &[GONE, RESET]),
         count(Way::Fork, &[OWN]),
         count(Way::Exec, &[COPY, SHARED, SAME]),
         count(Way::Exec, &[SHARED, SAME]),
     ));
+    stage.advise("Start programs by `spawn`: they get only what you hand to them.");
     Ok(())
 }
+
+const FILES: [&str; 4] = [files::DESCRIPTOR.name, files::CLOSE_ON_EXEC.name, files::OFFSET.name, files::SOCKET.name];
 
 fn judge_process(stage: &mut Stage, matrix: &Matrix) -> Result<()> {
     let memory = [memory::GLOBAL, memory::HEAP, memory::PRIVATE_MAPPING, memory::SHARED_MAPPING];
     let running = [running::STACK, running::PROGRAM_COUNTER];
-    let files = [files::DESCRIPTOR, files::CLOSE_ON_EXEC, files::OFFSET, files::SOCKET];
-    let names = memory.iter().chain(&running).chain(&files).map(|thing| thing.name);
+    let names = memory.iter().chain(&running).map(|thing| thing.name).chain(FILES);
     let seen: Vec<_> = names.filter_map(|name| Some((name, matrix.word(Way::Fork, name)?))).collect();
-    let common: Vec<_> = seen.iter().filter(|(_, word)| *word == SHARED).map(|(name, _)| *name).collect();
-    let own = seen.len() - common.len();
-    let (verdict, because) = match (own, common.len()) {
-        (0, 0) => (Verdict::Skipped, "none of them could be seen".to_owned()),
-        (_, 0) => (Verdict::Holds, format!("a forked process has {own} of {own} for itself")),
-        (own, _) => {
-            let verdict = if own == 0 { Verdict::Refuted } else { Verdict::Qualified };
-            let (of, common) = (seen.len(), common.join(", "));
-            (verdict, format!("a forked process has {own} of {of} for itself, but it shares with its maker: {common}"))
-        }
+    let shared: Vec<_> = seen.iter().filter(|(_, word)| *word == SHARED).map(|(name, _)| *name).collect();
+    let (of, own) = (seen.len(), seen.len() - shared.len());
+    let because = format!("A forked child has {own} of {of} things for itself");
+    let ruling = match shared.len() {
+        _ if of == 0 => Ruling::skipped("None of the ten things could be seen"),
+        0 => Ruling::holds(because),
+        _ if own == 0 => Ruling::refuted(because),
+        1..=4 => Ruling::except(listed(&shared), because),
+        many => Ruling::except(format!("{many} things that a fork shares"), because),
     };
-    stage.verdict(Claim::ProcessOwnsResources, verdict, because)
+    stage.rule(Claim::ProcessOwnsResources, ruling)
 }
 
 fn judge_threads(stage: &mut Stage, matrix: &Matrix) -> Result<()> {
-    let names = [files::DESCRIPTOR, files::CLOSE_ON_EXEC, files::OFFSET, files::SOCKET].map(|thing| thing.name);
-    let words: Vec<_> = names.iter().filter_map(|name| matrix.word(Way::Thread, name)).collect();
-    let shared = words.iter().filter(|word| **word == SHARED).count();
-    let verdict = match shared {
-        _ if words.is_empty() => Verdict::Skipped,
-        0 => Verdict::Refuted,
-        all if all == words.len() => Verdict::Holds,
-        _ => Verdict::Qualified,
-    };
+    let seen: Vec<_> = FILES.iter().filter_map(|name| Some((*name, matrix.word(Way::Thread, name)?))).collect();
+    let others: Vec<_> = seen.iter().filter(|(_, word)| *word != SHARED).map(|(name, _)| *name).collect();
+    let (of, shared) = (seen.len(), seen.len() - others.len());
     let all: usize = [SHARED, SAME].map(|word| matrix.with(Way::Thread, word).len()).iter().sum();
-    let (seen, of) = (words.len(), matrix.seen(Way::Thread));
-    let files = names.join(", ");
-    let because = format!("a thread and its maker share {shared} of {seen} ({files}), and {all} of all {of} things");
-    stage.verdict(Claim::ThreadsShareResources, verdict, because)
+    let because = format!(
+        "A thread shares {shared} of {of} descriptors, offsets and connections with its process, and {all} of {} things in all",
+        matrix.seen(Way::Thread)
+    );
+    let ruling = match shared {
+        _ if of == 0 => Ruling::skipped("None of the four things could be seen"),
+        0 => Ruling::refuted(because),
+        _ if others.is_empty() => Ruling::holds(because),
+        _ => Ruling::in_part(format!("not true of {}", listed(&others)), because),
+    };
+    stage.rule(Claim::ThreadsShareResources, ruling)
+}
+
+fn listed(names: &[&str]) -> String {
+    names.iter().map(|name| format!("the {name}")).collect::<Vec<_>>().join(", ")
 }

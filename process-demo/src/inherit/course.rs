@@ -29,7 +29,7 @@ pub fn observe(directory: &Path, way: Way, thing: usize) -> Result<Result<Seen, 
     let maker = unsafe { child::fork(work) }.context("forking")?;
     let told = io::read_to_string(told)?;
     let exit = maker.wait()?;
-    ensure!(exit == Exit::Code(0), "the maker of a task ended with {exit}");
+    ensure!(exit == Exit::Code(0), "the parent of a task ended with {exit}");
     if let Some(why) = told.strip_prefix(REFUSED) {
         return Ok(Err(why.to_owned()));
     }

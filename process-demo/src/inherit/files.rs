@@ -53,7 +53,7 @@ fn open_as(places: &Places, value: u64, flags: i32) -> io::Result<()> {
 }
 
 pub const OFFSET: Thing = Thing {
-    name: "an open file's offset",
+    name: "open file's offset",
     how: How::InTurn(InTurn {
         set_up: |site| Ok([survivor(unnamed(site)?)?, 0]),
         look: |places| lseek(borrowed(places)?, 0, Whence::SeekCur).ok().map(|offset| offset as u64),

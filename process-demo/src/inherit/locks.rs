@@ -149,17 +149,17 @@ pub fn show_closing(stage: &mut Stage) -> Result<()> {
         [Cell::Text((*name).to_owned())].into_iter().chain(kept.iter().map(cell)).collect()
     };
     stage.table(Table {
-        title: "Is the lock still held after".to_owned(),
+        title: "Is a lock on a file still held?".to_owned(),
         columns: vec![
             Column::label("locked by"),
-            Column::value("a thread of the holder opened and closed the file", ""),
-            Column::value("a forked process closed its copy", ""),
+            Column::value("after a thread reopened and closed the file", ""),
+            Column::value("after a forked child closed its copy", ""),
         ],
         rows: rows.iter().map(row).collect(),
     });
     if rows.iter().flat_map(|(_, kept)| kept).all(Result::is_ok) {
         let held = rows.map(|(_, kept)| kept.map(|held| held.is_ok_and(|held| held)));
-        let says = "A lock by fcntl, and no other, is lost when its process closes any descriptor of the file";
+        let says = "Only a lock by fcntl is lost when its process closes any descriptor of the file";
         let got = held.as_flattened().iter().filter(|held| !**held).count();
         stage.fact(says, held == [[true, true], [false, true], [true, true]], format!("{got} of 6 lost"));
     }

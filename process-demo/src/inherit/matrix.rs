@@ -6,7 +6,7 @@ use shared::{Cell, Column, Mood, Stage, Table};
 use super::course::observe;
 use super::create::Way;
 use super::thing::{GONE, RESET, SAME, SHARED, Thing};
-use super::things::{TABLES, THINGS};
+use super::things::{IN_SHORT, TABLES, THINGS};
 
 /// Every cell: the word, or why there is none.
 pub struct Matrix {
@@ -34,18 +34,29 @@ impl Matrix {
         let known = &THINGS[..self.cells.len()];
         let begins = |thing: &Thing| TABLES.iter().find(|(_, first)| *first == thing.name);
         let from = known.iter().rposition(|thing| begins(thing).is_some()).unwrap_or(0);
+        self.table(begins(&known[from]).map_or("", |(title, _)| title), from..known.len())
+    }
+
+    /// The rows that tell most.
+    pub fn in_short(&self) -> Table {
+        let telling = (0..THINGS.len()).filter(|row| IN_SHORT.contains(&THINGS[*row].name));
+        self.table("What each gets from its parent", telling)
+    }
+
+    fn table(&self, title: &str, rows: impl Iterator<Item = usize>) -> Table {
         let columns = Way::ALL.map(|way| Column::value(way.name(), ""));
-        let row = |(thing, cells): (&Thing, &[Result<&str, String>; 3])| {
-            let cell = |cell: &Result<&str, String>| match cell {
-                Ok(word) => Cell::Word { says: (*word).to_owned(), mood: mood(word) },
-                Err(why) => Cell::Skipped { skipped: why.clone() },
-            };
-            [Cell::Text(thing.name.to_owned())].into_iter().chain(cells.iter().map(cell)).collect()
+        let cell = |cell: &Result<&str, String>| match cell {
+            Ok(word) => Cell::Word { says: (*word).to_owned(), mood: mood(word) },
+            Err(why) => Cell::Skipped { skipped: why.clone() },
+        };
+        let row = |row: usize| {
+            let label = Cell::Text(THINGS[row].name.to_owned());
+            [label].into_iter().chain(self.cells[row].iter().map(cell)).collect()
         };
         Table {
-            title: begins(&known[from]).map_or("", |(title, _)| title).to_owned(),
-            columns: [Column::label("the maker's")].into_iter().chain(columns).collect(),
-            rows: known[from..].iter().zip(&self.cells[from..]).map(row).collect(),
+            title: title.to_owned(),
+            columns: [Column::label("the parent's")].into_iter().chain(columns).collect(),
+            rows: rows.map(row).collect(),
         }
     }
 
@@ -66,13 +77,14 @@ impl Matrix {
         self.cells.iter().filter(|row| row[way as usize].is_ok()).count()
     }
 
-    /// Tells as a fact that all of these have that word, but for those that could not be seen.
-    pub fn fact(&self, stage: &mut Stage, says: &str, way: Way, word: &str, names: &[&str]) {
-        let seen: Vec<_> = names.iter().filter_map(|name| Some((*name, self.word(way, name)?))).collect();
-        let others: Vec<_> = seen.iter().filter(|(_, found)| *found != word).collect();
+    /// Tells as a fact that all of these have their word, but for those that could not be seen.
+    pub fn fact(&self, stage: &mut Stage, says: &str, way: Way, due: &[(&str, &[&str])]) {
+        let names = due.iter().flat_map(|(word, names)| names.iter().map(move |name| (*name, *word)));
+        let seen: Vec<_> = names.filter_map(|(name, word)| Some((name, word, self.word(way, name)?))).collect();
+        let others: Vec<_> = seen.iter().filter(|(_, word, found)| found != word).collect();
         let got = match others.as_slice() {
-            [] => format!("{} of {} {word}", seen.len(), seen.len()),
-            others => others.iter().map(|(name, found)| format!("{name}: {found}")).collect::<Vec<_>>().join(", "),
+            [] => format!("{} of {} are so", seen.len(), seen.len()),
+            others => others.iter().map(|(name, _, found)| format!("{name}: {found}")).collect::<Vec<_>>().join(", "),
         };
         if !seen.is_empty() {
             stage.fact(says, others.is_empty(), got);

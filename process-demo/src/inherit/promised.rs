@@ -4,54 +4,43 @@ use shared::Stage;
 
 use super::create::Way;
 use super::matrix::Matrix;
-use super::thing::{COPY, GONE, OWN, RESET, SHARED};
+use super::thing::{COPY, GONE, OWN, RESET, SHARED, Thing};
 use super::{files, locks, memory, running, signals, surroundings, timers};
 
 /// Tells each promise as a fact.
 pub fn check(stage: &mut Stage, matrix: &Matrix) {
-    let says = "All threads of a process have one set of descriptors: what one does to a number is done for all";
-    matrix.fact(stage, says, Way::Thread, SHARED, &[files::DESCRIPTOR.name, files::CLOSE_ON_EXEC.name]);
-    let says = "All threads of a process have one directory, umask and environment, one set of handlers and of timers";
-    let surroundings = [surroundings::DIRECTORY, surroundings::UMASK, surroundings::ENVIRONMENT];
-    let surroundings = surroundings.map(|thing| thing.name);
-    let handlers = [signals::HANDLER.name, signals::IGNORED.name];
-    let timers = [timers::INTERVAL.name, timers::POSIX.name];
-    matrix.fact(stage, says, Way::Thread, SHARED, &[&surroundings[..], &handlers, &timers].concat());
-    let says = "A forked process has copies of directory, umask, environment and handlers";
-    matrix.fact(stage, says, Way::Fork, COPY, &[&surroundings[..], &handlers].concat());
-    let says = "A forked process has a set of descriptors of its own";
-    matrix.fact(stage, says, Way::Fork, COPY, &[files::DESCRIPTOR.name, files::CLOSE_ON_EXEC.name]);
-    let says =
-        "But what descriptors stand for stays one: offset, connection, and the locks that belong to the open file";
-    let open_files = [files::OFFSET.name, files::SOCKET.name, locks::FLOCK.name, locks::OPEN_FILE.name];
-    matrix.fact(stage, says, Way::Fork, SHARED, &open_files);
-    let says = "A fork copies memory, unless it is mapped as shared";
-    let private =
-        [memory::GLOBAL, memory::THREAD_LOCAL, memory::HEAP, memory::PRIVATE_MAPPING, running::STACK].map(|it| it.name);
-    matrix.fact(stage, says, Way::Fork, COPY, &private);
-    matrix.fact(
-        stage,
-        "Memory that is mapped as shared stays one after a fork",
-        Way::Fork,
-        SHARED,
-        &[memory::SHARED_MAPPING.name],
-    );
-    let says = "A fork passes on no thread but its own, no timer, no pending signal, no lock by fcntl";
-    let not_forked = [running::OTHER_THREADS, timers::INTERVAL, timers::POSIX, signals::PENDING, locks::RECORD];
-    matrix.fact(stage, says, Way::Fork, GONE, &not_forked.map(|thing| thing.name));
-    let says = "A thread has a stack and a program counter of its own";
-    matrix.fact(stage, says, Way::Thread, OWN, &[running::STACK.name, running::PROGRAM_COUNTER.name]);
-    let says = "A thread has a signal mask of its own, which begins as a copy";
-    matrix.fact(stage, says, Way::Thread, COPY, &[signals::MASK.name]);
-    let says = "A thread's thread-local variables begin anew";
-    matrix.fact(stage, says, Way::Thread, RESET, &[memory::THREAD_LOCAL.name]);
-    let says = "An exec leaves no memory of the old program, not even shared, and no close-on-exec descriptor";
-    let not_exec = [memory::HEAP, memory::PRIVATE_MAPPING, memory::SHARED_MAPPING, files::CLOSE_ON_EXEC];
-    matrix.fact(stage, says, Way::Exec, GONE, &not_exec.map(|thing| thing.name));
-    let says = "An exec resets signal handlers";
-    matrix.fact(stage, says, Way::Exec, RESET, &[signals::HANDLER.name]);
+    let descriptors = names([files::DESCRIPTOR, files::CLOSE_ON_EXEC]);
+    let surroundings = names([surroundings::DIRECTORY, surroundings::UMASK, surroundings::ENVIRONMENT]);
+    let handlers = names([signals::HANDLER, signals::IGNORED]);
+    let timers = names([timers::INTERVAL, timers::POSIX]);
+    let says = "All threads of a process share descriptors, directory, umask, environment, signal handlers and timers";
+    let due = [&descriptors[..], &surroundings, &handlers, &timers].map(|names| (SHARED, names));
+    matrix.fact(stage, says, Way::Thread, &due);
+    let says = "A thread has its own stack, program counter, signal mask and thread-local variables";
+    let due: [(&str, &[&str]); 3] = [
+        (OWN, &names([running::STACK, running::PROGRAM_COUNTER])),
+        (COPY, &[signals::MASK.name]), // It begins as a copy.
+        (RESET, &[memory::THREAD_LOCAL.name]),
+    ];
+    matrix.fact(stage, says, Way::Thread, &due);
+    let private = names([memory::GLOBAL, memory::THREAD_LOCAL, memory::HEAP, memory::PRIVATE_MAPPING, running::STACK]);
+    let says = "A fork copies private memory, descriptors, directory, umask, environment and signal handlers";
+    let due = [&private[..], &descriptors, &surroundings, &handlers].map(|names| (COPY, names));
+    matrix.fact(stage, says, Way::Fork, &due);
+    let says = "After a fork shared mappings, file offsets, connections and locks of open files are still shared";
+    let due = names([memory::SHARED_MAPPING, files::OFFSET, files::SOCKET, locks::FLOCK, locks::OPEN_FILE]);
+    matrix.fact(stage, says, Way::Fork, &[(SHARED, &due)]);
+    let says = "A forked child has no other thread, timer, pending signal or lock by fcntl of its parent";
+    let due = names([running::OTHER_THREADS, timers::INTERVAL, timers::POSIX, signals::PENDING, locks::RECORD]);
+    matrix.fact(stage, says, Way::Fork, &[(GONE, &due)]);
+    let says = "An exec keeps no memory, not even shared, and no close-on-exec descriptor; it resets signal handlers";
+    let due = names([memory::HEAP, memory::PRIVATE_MAPPING, memory::SHARED_MAPPING, files::CLOSE_ON_EXEC]);
+    matrix.fact(stage, says, Way::Exec, &[(GONE, &due), (RESET, &[signals::HANDLER.name])]);
     let says = "An exec keeps ignored and blocked signals, directory, umask, and the environment that it is given";
-    let kept =
-        [signals::IGNORED, signals::MASK, surroundings::DIRECTORY, surroundings::UMASK, surroundings::ENVIRONMENT];
-    matrix.fact(stage, says, Way::Exec, COPY, &kept.map(|thing| thing.name));
+    let due = names([signals::IGNORED, signals::MASK]);
+    matrix.fact(stage, says, Way::Exec, &[(COPY, &due), (COPY, &surroundings)]);
+}
+
+fn names<const COUNT: usize>(things: [Thing; COUNT]) -> [&'static str; COUNT] {
+    things.map(|thing| thing.name)
 }

@@ -16,7 +16,7 @@ use super::thing::{How, InTurn, NOWHERE, Places, Thing, nothing};
 
 /// The stack on which the caller runs: the maker's word on it, or, on another stack, where that one lies.
 pub const STACK: Thing = Thing {
-    name: "stack that it runs on",
+    name: "stack",
     how: How::InTurn(InTurn {
         set_up: |site| Ok([site.stack_word as u64, own_stack().context("finding the stack")?]),
         look: |[word, stack]| {
@@ -119,6 +119,6 @@ pub const PID: Thing = Thing {
 };
 
 pub const PARENT: Thing = Thing {
-    name: "parent",
+    name: "parent's pid",
     how: How::InTurn(InTurn { set_up: |_| Ok(NOWHERE), look: |_| Some(getppid().as_raw() as u64), change: nothing }),
 };

@@ -36,23 +36,23 @@ struct Found {
 pub fn show(stage: &mut Stage) -> Result<()> {
     let (bare, spawned) = (try_out(Start::Bare)?, try_out(Start::Spawn)?);
     let cell = |reached| {
-        let (says, mood) = if reached { ("reaches it", Mood::Bad) } else { ("does not", Mood::Good) };
+        let (says, mood) = if reached { ("passed on", Mood::Bad) } else { ("not passed on", Mood::Good) };
         Cell::Word { says: says.to_owned(), mood }
     };
     let row = |name: &str, reached: fn(&Found) -> bool| {
         vec![Cell::Text(name.to_owned()), cell(reached(&bare)), cell(reached(&spawned))]
     };
     stage.table(Table {
-        title: "What reaches a program though nobody meant it to".to_owned(),
-        columns: vec![Column::label("the maker's"), Column::value("fork and exec", ""), Column::value("spawn", "")],
+        title: "What a program gets that nobody meant to pass on".to_owned(),
+        columns: vec![Column::label("the parent's"), Column::value("fork and exec", ""), Column::value("spawn", "")],
         rows: vec![
             row("signal mask", |found| found.blocked),
             row("descriptor that is not close-on-exec", |found| found.stray),
         ],
     });
-    let says = "A bare fork and exec passes both on; `spawn` passes on neither, only what it is handed";
+    let says = "A bare fork and exec passes on a signal mask and a stray descriptor; `spawn` passes on neither";
     let kept_clean = !spawned.blocked && !spawned.stray && spawned.handed == 3;
-    let got = format!("what it was handed came as descriptor {}", spawned.handed);
+    let got = format!("what `spawn` was handed came as descriptor {}", spawned.handed);
     stage.fact(says, bare.blocked && bare.stray && kept_clean, got);
     Ok(())
 }

@@ -96,7 +96,7 @@ impl Seen {
             (true, true) if reached && came => SHARED,
             (true, false) if reached && self.later.is_none() => SHARED, // Ended by the created task, for both.
             (true, true) if !reached && !came => COPY,
-            _ => "one way",
+            _ => "half shared",
         }
     }
 }
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn what_comes_through_in_one_direction_only_is_neither_shared_nor_a_copy() {
         assert_eq!(word([0, 1, 1, 0, 0, 0, 0]), SHARED); // Ended by the created task, and ended for the maker.
-        assert_eq!(word([0, 1, 1, 2, 2, 3, 2]), "one way");
-        assert_eq!(word([0, 1, 1, 1, 1, 3, 3]), "one way"); // The created task could not change what the maker could.
+        assert_eq!(word([0, 1, 1, 2, 2, 3, 2]), "half shared");
+        assert_eq!(word([0, 1, 1, 1, 1, 3, 3]), "half shared"); // The created task could not change what the maker could.
     }
 }

@@ -42,6 +42,20 @@ pub const TABLES: [(&str, &str); 4] = [
     ("Signals and timers", signals::HANDLER.name),
 ];
 
+/// The rows that tell most, for a first look.
+pub const IN_SHORT: [&str; 10] = [
+    memory::HEAP.name,
+    memory::SHARED_MAPPING.name,
+    running::STACK.name,
+    running::OTHER_THREADS.name,
+    files::DESCRIPTOR.name,
+    files::OFFSET.name,
+    files::SOCKET.name,
+    locks::RECORD.name,
+    surroundings::DIRECTORY.name,
+    signals::HANDLER.name,
+];
+
 /// Has the maker a second thread when it passes this on?
 pub fn threads_beside(thing: usize) -> bool {
     THINGS[thing].name == running::OTHER_THREADS.name
