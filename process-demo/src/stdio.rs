@@ -13,7 +13,7 @@ pub const DEMO: Demo = Demo {
     name: "stdio",
     question: "Why is a line that was printed once seen twice?",
     claims: &[],
-    rule: "It answers no claim. Counted is what arrives until nobody is left who could print.",
+    rule: "It answers no claim. What arrives is counted until no process is left that could print.",
     extras: Extras::NONE,
     snippets: &[Snippet { path: "process-demo/snippets/child.rs", text: include_str!("../snippets/child.rs") }],
     run,
@@ -24,11 +24,11 @@ type Counts = [[usize; Ending::ALL.len()]; Writer::ALL.len()];
 
 fn run(stage: &mut Stage) -> Result<()> {
     stage.note(
-        "A process prints once and forks. Its child does nothing but end, in one of four ways; then the process itself \
-         ends as by a return from main. Counted is how often the line arrives.",
+        "A process prints once and forks. Its child does nothing but end, by one of four endings; then the process itself \
+         ends as by a return from main. The table says how often the line arrives.",
     );
     let pipe = all(Output::Pipe)?;
-    stage.table(table("Seen in a pipe, if the child ends by", &pipe, &Writer::ALL));
+    stage.show(table("How often the line arrives in a pipe, if the child ends by", &pipe, &Writer::ALL));
     let terminal = match all(Output::Terminal) {
         Ok(counts) => Some(counts),
         Err(error) => match refused(&error) {
@@ -43,21 +43,22 @@ fn run(stage: &mut Stage) -> Result<()> {
         let others: Vec<Writer> = Writer::ALL.into_iter().filter(|one| of(terminal, *one) != of(&pipe, *one)).collect();
         match others.as_slice() {
             [] => stage.note("On a terminal all of it is the same."),
-            others => stage.table(table("Seen on a terminal, where all is the same but for", terminal, others)),
+            others => stage.table(table("On a terminal, where all else is as in a pipe", terminal, others)),
         }
     }
     check(stage, &pipe, terminal.as_ref());
-    let seen: Vec<usize> =
-        [&pipe].into_iter().chain(&terminal).flat_map(|counts| counts.as_flattened()).copied().collect();
-    let twice = seen.iter().filter(|count| **count == 2).count();
-    let directly = of_ending(&pipe, Ending::Directly).iter().filter(|count| **count == 2).count();
+    let twice = |ending: &Ending| {
+        let seen = [&pipe].into_iter().chain(&terminal).flat_map(|counts| of_ending(counts, *ending));
+        seen.filter(|count| *count == 2).count()
+    };
+    let seen = Ending::ALL.len() * Writer::ALL.len() * if terminal.is_some() { 2 } else { 1 };
+    let (directly, often) = (twice(&Ending::Directly), Ending::ALL.iter().map(twice).sum::<usize>());
+    stage.headline(format!("{often} of {seen} lines came twice, {directly} by _exit"));
     stage.answer(format!(
-        "Because fork copies what waits in a buffer, in a destructor or in an exit handler, and both processes come to it: \
-         so it went in {twice} of {} cases, {} where the child ended by _exit; flush before the fork, and end the child by \
-         _exit.",
-        seen.len(),
-        if directly == 0 { "but in none".to_owned() } else { format!("and in {directly}") },
+        "Because a fork copies what waits in a buffer, destructor or exit handler, and both processes print it. It \
+         happened in {often} of {seen} cases, in {directly} with _exit."
     ));
+    stage.advise("Flush before a fork, and end the child by _exit, as `child` does.");
     Ok(())
 }
 
@@ -96,17 +97,17 @@ fn check(stage: &mut Stage, pipe: &Counts, terminal: Option<&Counts>) {
         let got = format!("once in {} of {}, twice in {}", often(1), counts.len(), often(2));
         stage.fact(says, counts == due, got);
     };
-    expect("What no buffer holds is seen once, however the child ends", of(pipe, Writer::Write), &[1; 4]);
+    expect("What waits in no buffer arrives once, however the child ends", of(pipe, Writer::Write), &[1; 4]);
     expect("A child that ends by _exit writes nothing again", &of_ending(pipe, Ending::Directly), &[1; 9]);
-    let says = "A line by C's printf is seen twice in a pipe, unless the child ends by _exit";
+    let says = "In a pipe, a line by C's printf arrives twice, unless the child ends by _exit";
     expect(says, of(pipe, Writer::CLine), &[1, 2, 2, 2]);
     if let Some(terminal) = terminal {
-        let says = "On a terminal, where C writes each line at once, it is seen once";
+        let says = "On a terminal it arrives once: there C writes each line at once";
         expect(says, of(terminal, Writer::CLine), &[1; 4]);
-        let says = "There too, half a line is seen twice";
+        let says = "Half a line arrives twice on a terminal too, unless the child ends by _exit";
         expect(says, of(terminal, Writer::CHalf), &[1, 2, 2, 2]);
     }
-    expect("Flushed before the fork, it is seen once everywhere", of(pipe, Writer::CFlushed), &[1; 4]);
+    expect("A line that is flushed before the fork arrives once", of(pipe, Writer::CFlushed), &[1; 4]);
     expect("A destructor runs twice only if the child returns", of(pipe, Writer::Destructor), &[1, 1, 1, 2]);
     expect("An exit handler runs twice, unless the child ends by _exit", of(pipe, Writer::ExitHandler), &[1, 2, 2, 2]);
 }
