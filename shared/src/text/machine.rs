@@ -27,11 +27,7 @@ fn in_short(machine: &Machine) -> String {
     let known = |value: &Option<String>| value.as_deref().map(plain);
     let is_virtual = machine.virtualized.as_deref().is_some_and(|says| says.starts_with("yes"));
     let virtual_machine = is_virtual.then(|| "virtual machine".to_owned());
-    let debug = machine
-        .build
-        .as_deref()
-        .is_some_and(|build| build == "debug")
-        .then(|| Ink::Doubt.on("debug build: its times say little"));
+    let debug = machine.build.as_deref().is_some_and(|build| build == "debug").then(|| Ink::Doubt.on("debug build"));
     let parts = [known(&machine.cpu), Some(cpus), virtual_machine, known(&machine.kernel), debug];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
