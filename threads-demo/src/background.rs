@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, bounded};
-use shared::number::count;
-use shared::{Claim, Demo, Extras, Parameter, ParameterKind, Snippet, Stage, Verdict};
+use shared::number::{count, with_unit};
+use shared::{Claim, Demo, Extras, Lane, Parameter, ParameterKind, Ruling, Snippet, Stage, Timeline};
 use threads_demo::background;
 
 pub const DEMO: Demo = Demo {
     name: "background",
     question: "Does a program go on while a long task runs in a background thread?",
     claims: &[Claim::BackgroundExample, Claim::GoesOnWhileWaiting],
-    rule: "The example holds if the task heard, before it ended, that the main thread had said its line, and then \
-           completed. Going on while waiting holds if the main thread also did work before the end of the task, and \
-           that work proves right.",
+    rule: "The example holds if the task, before it ended, heard that the main thread had said its line; else it is \
+           refuted. Going on while waiting holds if the main thread also did work before the task ended, and a second \
+           count finds that work right; else it is refuted.",
     extras: Extras {
         parameters: &[Parameter {
             key: "task_s",
@@ -34,40 +34,60 @@ pub const DEMO: Demo = Demo {
 fn run(stage: &mut Stage) -> Result<()> {
     let task_s = stage.setting("task_s") / stage.by_effort(10.0, 1.0, 1.0);
     let (tell, heard) = bounded(1);
-    let from_ns = stage.clock().now_ns();
+    let clock = stage.clock();
+    let from_ns = clock.now_ns();
+    let elapsed_s = || (clock.now_ns() - from_ns) as f64 / 1e9;
     let task = move || perform(Duration::from_secs_f64(task_s), &heard);
     let task = background::start("task", task).context("starting a thread")?;
     stage.say("Doing other work while the task is being performed...");
+    let work_from_s = elapsed_s();
     let mut search = Search::default();
     search.test_next();
     // Sent after the line and after some work. It goes unheard only if the task has ended, as the fact will tell.
     let _ = tell.send(search.tested);
     task.meanwhile(|| search.test_next());
+    let work_to_s = elapsed_s();
     let heard = task.join();
-    let elapsed_s = (stage.clock().now_ns() - from_ns) as f64 / 1e9;
-    stage.say(format!("Task completed in {elapsed_s:.2} seconds"));
+    let task_to_s = elapsed_s();
+    stage.say(format!("Task completed in {task_to_s:.2} seconds"));
 
-    judge(stage, heard, elapsed_s, &search)
+    let lane = |label: &str, from, to| Lane { label: label.to_owned(), from, to };
+    let lanes = vec![lane("task, in its thread", 0.0, task_to_s), lane("main thread's work", work_from_s, work_to_s)];
+    stage.show(Timeline { title: "Who was busy from when to when".to_owned(), unit: "s".to_owned(), lanes });
+    judge(stage, heard, task_to_s, &search)
 }
 
 fn judge(stage: &mut Stage, heard: Option<u64>, elapsed_s: f64, search: &Search) -> Result<()> {
     let &Search { tested, primes } = search;
-    let order = if heard.is_some() { "the task heard of it before it ended" } else { "the task ended unheard" };
-    let in_order = stage.fact("The main thread's line appeared before the task ended", heard.is_some(), order);
-    let meanwhile = stage.fact("The main thread did work before the task ended", heard > Some(0), reported(heard));
+    let (took, did) = (with_unit("s", elapsed_s), format!("tested {} numbers", count(tested)));
+    let got = if heard.is_some() { "the task heard of it before it ended" } else { "the task ended unheard" };
+    let in_order = stage.fact("The main thread's line appears before the task ends", heard.is_some(), got);
+    let got = format!("{} tested when it first reported", count(heard.unwrap_or(0)));
+    let meanwhile = stage.fact("The main thread does work before the task ends", heard > Some(0), got);
     let sieved = primes_up_to(tested);
     let got = format!("{} by division, {} by a sieve", count(primes), count(sieved));
-    let says = format!("The primes found up to {} are as many as there are", count(tested));
-    let right = stage.fact(says, primes == sieved, got);
+    let right = stage.check(format!("The primes up to {} are all found", count(tested)), primes == sieved, got);
 
-    let because = format!("the main thread said its line, and {order}, after {elapsed_s:.2} seconds");
-    stage.verdict(Claim::BackgroundExample, if in_order { Verdict::Holds } else { Verdict::Refuted }, because)?;
-    let goes_on = if meanwhile && right { Verdict::Holds } else { Verdict::Refuted };
-    let did = format!("the main thread tested {} numbers and found {} primes", count(tested), count(primes));
-    let because = format!("{did} meanwhile");
-    stage.verdict_by(Claim::GoesOnWhileWaiting, goes_on, because, tested as f64, "numbers tested")?;
-    let so = if in_order && meanwhile { "Yes" } else { "No" };
-    stage.answer(format!("{so}: while the task took its {elapsed_s:.2} seconds, {did}."));
+    let example = match in_order {
+        true => Ruling::holds(format!("The main thread said its line before the task ended, after {took}")),
+        false => Ruling::refuted(format!("The task ended after {took} and had not heard of the main thread's line")),
+    };
+    stage.rule(Claim::BackgroundExample, example)?;
+    let goes_on = match (meanwhile, right) {
+        (true, true) => Ruling::holds(format!("The main thread {did} while the task ran for {took}")),
+        (true, false) => Ruling::refuted(format!("The main thread {did}, but miscounted the primes among them")),
+        (false, _) => Ruling::refuted(format!("The task, of {took}, ended before it heard of any other work")),
+    };
+    stage.rule(Claim::GoesOnWhileWaiting, goes_on.by(tested as f64, "numbers tested"))?;
+    let goes_on = in_order && meanwhile;
+    stage.headline(format!("{} numbers tested meanwhile", count(if goes_on { tested } else { 0 })));
+    stage.answer(match goes_on {
+        true => {
+            format!("Yes: while the task took its {took}, the main thread {did} and found {} primes.", count(primes))
+        }
+        false => format!("No: the task ended after {took} without having heard of any other work."),
+    });
+    stage.advise("Start a long task in a thread and go on: copy `background`.");
     Ok(())
 }
 
@@ -79,10 +99,6 @@ fn perform(takes: Duration, heard: &Receiver<u64>) -> Option<u64> {
     const PATIENCE: Duration = Duration::from_secs(10);
     sleep(takes);
     heard.recv_timeout(PATIENCE).ok()
-}
-
-fn reported(heard: Option<u64>) -> String {
-    heard.map_or("nothing was reported".to_owned(), |tested| format!("numbers tested by the first report: {tested}"))
 }
 
 /// The other work: looking for primes, number by number.
@@ -102,7 +118,7 @@ impl Search {
     }
 }
 
-/// The same count by another way: the sieve of Eratosthenes.
+/// The same count once more, by the sieve of Eratosthenes.
 fn primes_up_to(limit: u64) -> u64 {
     let mut crossed_out = vec![false; limit as usize + 1];
     let mut primes = 0;

@@ -7,16 +7,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use shared::measure::usable_cpus;
-use shared::{Claim, Demo, Extras, Lane, Parameter, ParameterKind, Snippet, Stage, Timeline, Verdict};
+use shared::number::{chosen_with_unit, counted, with_unit};
+use shared::{Claim, Demo, Extras, Lane, Parameter, ParameterKind, Ruling, Snippet, Stage, Timeline};
 use threads_demo::workers::{self, Event, Span};
 
 pub const DEMO: Demo = Demo {
     name: "workers",
     question: "Do five threads that take two seconds each take ten seconds?",
     claims: &[Claim::WorkersExample, Claim::ThreadsRunConcurrently],
-    rule: "The example holds if every worker started and finished, and all had started before any finished. Running \
-           concurrently holds if each worker met all the others between its own start and its own end; qualified if \
-           only some met; refuted if none did; one worker alone decides nothing.",
+    rule: "The example holds if every worker started and finished, and all had started before any finished; else it \
+           is refuted. Running concurrently holds if each worker met all the others between its own start and its own \
+           end. It holds in part if only some workers met, and is refuted if none did. One worker alone decides \
+           nothing.",
     extras: Extras {
         parameters: &[
             Parameter {
@@ -53,17 +55,20 @@ fn run(stage: &mut Stage) -> Result<()> {
     let first = spans.iter().map(|span| span.started).min().context("no worker ran")?;
     let elapsed_s = spans.iter().map(|span| (span.finished - first).as_secs_f64()).fold(0.0, f64::max);
     let in_turn_s = task_s * count as f64;
-    let so = if elapsed_s < in_turn_s { "No" } else { "Yes" };
-    stage.say(format!(
-        "All together took {elapsed_s:.2} seconds; one after the other, they would have taken {in_turn_s:.2}."
-    ));
-    stage.timeline(drawn(first, &spans));
+    stage.say(format!("All took {elapsed_s:.2} seconds together; one after the other would take {in_turn_s:.2}."));
+    stage.note(
+        "The workers sleep, as in the article. Waiting needs no CPU, so all of them can wait at once on one CPU.",
+    );
+    stage.show(drawn(first, &spans));
     judge_example(stage, count, &events)?;
     judge_concurrency(stage, &spans)?;
-    stage.answer(format!(
-        "{so}: {count} workers of {task_s:.2} seconds each took {elapsed_s:.2} seconds together, on {} usable CPUs.",
-        usable_cpus().len()
-    ));
+    let threads = counted(count, "thread");
+    let (each, took) = (chosen_with_unit("s", task_s), with_unit("s", elapsed_s));
+    stage.headline(format!("{threads} of {each} each took {took}"));
+    let so = if elapsed_s < in_turn_s { "No" } else { "Yes" };
+    let cpus = counted(usable_cpus().len(), "CPU");
+    stage.answer(format!("{so}: {threads} of {each} each took {took} in all, on {cpus}."));
+    stage.advise("Give each task that mostly waits a thread of its own: copy `workers`.");
     Ok(())
 }
 
@@ -82,10 +87,10 @@ fn work(takes: Duration, present: &AtomicUsize, meeting: &Barrier) -> usize {
 fn judge_example(stage: &mut Stage, count: usize, events: &[Event]) -> Result<()> {
     let before = events.iter().take_while(|event| matches!(event, Event::Started(_))).count();
     let finished = events.iter().filter(|event| matches!(event, Event::Finished(_))).count();
-    let got = format!("{before} started before the first finished; {finished} finished");
-    let says = format!("All {count} workers had started before any finished");
+    let got = format!("{before} of {count} started before the first finished, and {finished} finished");
+    let says = format!("All {count} workers start before any finishes");
     let holds = stage.fact(says, before == count && finished == count, &got);
-    stage.verdict(Claim::WorkersExample, if holds { Verdict::Holds } else { Verdict::Refuted }, got)
+    stage.rule(Claim::WorkersExample, if holds { Ruling::holds(got) } else { Ruling::refuted(got) })
 }
 
 fn judge_concurrency(stage: &mut Stage, spans: &[Span<usize>]) -> Result<()> {
@@ -93,14 +98,14 @@ fn judge_concurrency(stage: &mut Stage, spans: &[Span<usize>]) -> Result<()> {
     let met_all = spans.iter().filter(|span| span.result == count).count();
     let met_any = spans.iter().filter(|span| span.result > 1).count();
     let got = format!("{met_all} of {count} workers met all {} others", count - 1);
-    stage.fact("Each worker met all the others between its own start and its own end", met_all == count, &got);
-    let verdict = match (count, met_all, met_any) {
-        (0 | 1, ..) => Verdict::Undecided,
-        _ if met_all == count => Verdict::Holds,
-        (_, _, 0) => Verdict::Refuted,
-        _ => Verdict::Qualified,
+    stage.fact("Each worker meets all the others between its own start and its own end", met_all == count, &got);
+    let ruling = match (count, met_all, met_any) {
+        (0 | 1, ..) => Ruling::undecided("One worker alone has nobody to meet"),
+        _ if met_all == count => Ruling::holds(format!("{got} before any of them finished")),
+        (_, _, 0) => Ruling::refuted(format!("None of {count} workers met another")),
+        _ => Ruling::in_part(format!("{met_any} of {count} workers met another"), got),
     };
-    stage.verdict_by(Claim::ThreadsRunConcurrently, verdict, got, met_all as f64, "workers")
+    stage.rule(Claim::ThreadsRunConcurrently, ruling.by(met_all as f64, "workers"))
 }
 
 fn drawn(first: Instant, spans: &[Span<usize>]) -> Timeline {
