@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, Builder};
 
 use anyhow::{Context, Result};
-use shared::{Cell, Claim, Mood, Stage, Table};
+use shared::{Cell, Claim, Stage, Table};
 
-use super::{address, columns, shared_by_count};
+use super::{Part, Whose, address, columns, shared_by_count};
 
 // What becomes of a static and of a thread-local is the question, so there must be one of each.
 static STATIC: AtomicU64 = AtomicU64::new(0);
@@ -24,35 +24,33 @@ struct Variable {
     first_read: u64,
 }
 
-pub(super) fn show(stage: &mut Stage) -> Result<String> {
+pub(super) fn show(stage: &mut Stage) -> Result<[Part; 3]> {
     let variables = meet()?;
     let row = |variable: &Variable| {
         let Variable { name, addresses, second_read, first_read } = variable;
         let [first, second] = addresses.map(address);
         let reads = [*second_read, *first_read].map(|read| Cell::Number(read as f64));
-        let word = match variable.is_shared() {
-            true => Cell::Word { says: "shared".to_owned(), mood: Mood::Good },
-            false => Cell::Word { says: "own".to_owned(), mood: Mood::Neutral },
-        };
-        [Cell::Text((*name).to_owned()), first, second].into_iter().chain(reads).chain([word]).collect()
+        [Cell::Text((*name).to_owned()), first, second].into_iter().chain(reads).collect()
     };
     stage.table(Table {
         title: "The first writes 1, the second reads it and writes 2, the first reads it".to_owned(),
-        columns: columns(&["variable", "at, in first", "at, in second", "second read", "first read", ""]),
+        columns: columns(&["variable", "at, in first", "at, in second", "second read", "first read"]),
         rows: variables.iter().map(row).collect(),
     });
-    let [heap, fixed, own] = &variables;
-    let ordinary = [heap, fixed].iter().filter(|variable| variable.is_shared()).count();
-    let got = format!("{ordinary} of 2 read by each thread as the other wrote it, at one address");
-    stage.fact("The heap and statics are shared", ordinary == 2, &got);
-    let got = format!("the second read {}, the first {}", own.second_read, own.first_read);
-    let is_own = stage.fact("A thread-local is each thread's own", own.is_own(), got);
-    let locals =
-        if is_own { "a thread-local is each thread's own" } else { "a thread-local is not its thread's alone" };
-    let because = format!("{ordinary} of 2 kinds of variable (heap, static) are shared; {locals}");
-    let verdict = shared_by_count(ordinary, 2);
-    stage.verdict_by(Claim::ThreadsShareMemory, verdict, &because, ordinary as f64, "of 2 kinds")?;
-    Ok(format!("{ordinary} of 2 kinds of variable (heap, static)"))
+    let parts = variables.map(Variable::into_part);
+    let [heap, statics, local] = &parts;
+    let shared = [heap, statics].iter().filter(|part| part.whose == Whose::Shared).count();
+    let got = format!("{shared} of 2 at one address, and each thread read what the other wrote");
+    stage.fact("The heap and statics are shared", shared == 2, got);
+    stage.fact("A thread-local is each thread's own", local.whose == Whose::Own, &local.seen);
+    let locals = match local.whose {
+        Whose::Shared => "thread-locals are too",
+        Whose::Own => "thread-locals are not",
+        Whose::Unclear => "of thread-locals it is unclear",
+    };
+    let because = format!("{shared} of 2 kinds (heap, statics) are shared; {locals}");
+    stage.rule(Claim::ThreadsShareMemory, shared_by_count(&parts[..2], because))?;
+    Ok(parts)
 }
 
 impl Variable {
@@ -62,6 +60,16 @@ impl Variable {
 
     fn is_own(&self) -> bool {
         self.addresses[0] != self.addresses[1] && (self.second_read, self.first_read) == (0, 1)
+    }
+
+    fn into_part(self) -> Part {
+        let whose = match (self.is_shared(), self.is_own()) {
+            (true, _) => Whose::Shared,
+            (_, true) => Whose::Own,
+            _ => Whose::Unclear,
+        };
+        let seen = format!("the first wrote 1, the second read {}", self.second_read);
+        Part { name: self.name, whose, seen }
     }
 }
 
@@ -86,7 +94,7 @@ fn meet() -> Result<[Variable; 3]> {
         second_read: second_read[index],
         first_read: first_read[index],
     };
-    Ok([variable("heap", 0), variable("static", 1), variable("thread-local", 2)])
+    Ok([variable("heap", 0), variable("statics", 1), variable("thread-locals", 2)])
 }
 
 /// Where the calling thread finds each variable.

@@ -6,45 +6,51 @@ use std::thread::{self, Builder};
 
 use anyhow::{Context, Result};
 use nix::unistd::Pid;
-use shared::{Cell, Claim, Stage, Table, Verdict};
+use shared::number::counted;
+use shared::{Cell, Claim, Ruling, Stage, Table};
 use threads_demo::thread_identity::{Registers, ThreadIdentity};
 
 use super::asleep::{Seen, look};
-use super::{address, columns};
+use super::{Part, Whose, address, columns};
 
-pub(super) fn show(stage: &mut Stage) -> Result<String> {
+/// Also returns whether one thread could write into the stack of another.
+pub(super) fn show(stage: &mut Stage) -> Result<(Vec<Part>, bool)> {
     let (threads, listed) = look(stage.clock()).context("starting threads to look at")?;
     judge_ids(stage, &threads, &listed)?;
-    let (disjoint, at_home) = show_stacks(stage, &threads);
-    let standing = show_registers(stage, &threads);
+    let stack = show_stacks(stage, &threads);
+    let counter = show_registers(stage, &threads);
     let written = write_into_a_stack(stage)?;
-    let own = disjoint && at_home && standing.is_none_or(|(inside, apart)| inside && apart);
-    let counter = standing.map_or(" (their program counters could not be read here)", |_| "");
-    let (verdict, because) = match (own, written) {
-        (false, _) => (Verdict::Refuted, "stacks overlap, or threads stand where they should not".to_owned()),
-        (true, true) => (
-            Verdict::Qualified,
-            format!("{} threads have stacks apart{counter}; yet one wrote into the stack of another", threads.len()),
+    let own = [&stack].into_iter().chain(&counter).all(|part| part.whose == Whose::Own);
+    let unseen = if counter.is_none() { " (program counters could not be read here)" } else { "" };
+    let because = format!("Each of {} threads has its own stack{unseen}", threads.len());
+    let ruling = match (own, written) {
+        (false, _) => Ruling::refuted("Stacks overlap, a thread lies outside its own, or all stand at one instruction"),
+        (true, true) => Ruling::except(
+            "that one thread can write into another's stack",
+            format!("{because}; one changed another's local variable"),
         ),
-        (true, false) => (Verdict::Holds, format!("{} threads have stacks apart{counter}", threads.len())),
+        (true, false) => Ruling::holds(because),
     };
-    stage.verdict_by(Claim::OwnStackAndCounter, verdict, &because, threads.len() as f64, "stacks")?;
-    Ok(because)
+    stage.rule(Claim::OwnStackAndCounter, ruling.by(threads.len() as f64, "stacks"))?;
+    Ok(([stack].into_iter().chain(counter).collect(), written))
 }
 
 fn judge_ids(stage: &mut Stage, threads: &[Seen], listed: &[Pid]) -> Result<()> {
     let pids: HashSet<Pid> = threads.iter().map(|seen| seen.identity.pid).collect();
     let tids: HashSet<Pid> = threads.iter().map(|seen| seen.identity.tid).collect();
     let in_proc = tids.iter().filter(|tid| listed.contains(tid)).count();
-    let got = format!("{} pid, {} tids, {in_proc} of them in /proc/self/task", pids.len(), tids.len());
-    let says = format!("{} threads live in one process: one pid, a tid for each", threads.len());
-    let holds = stage.fact(says, pids.len() == 1 && tids.len() == threads.len() && in_proc == tids.len(), &got);
-    let verdict = if holds { Verdict::Holds } else { Verdict::Refuted };
-    stage.verdict_by(Claim::ManyThreadsInAProcess, verdict, &got, tids.len() as f64, "threads")
+    let total = threads.len();
+    let [pid, tid] = [counted(pids.len(), "pid"), counted(tids.len(), "tid")];
+    let got = format!("{pid} and {tid}, {in_proc} of them in /proc");
+    let says = format!("A process with {total} threads has one pid, and a tid for each thread");
+    let holds = stage.fact(says, pids.len() == 1 && tids.len() == total && in_proc == tids.len(), &got);
+    let because = format!("{total} threads had {got}");
+    let ruling = if holds { Ruling::holds(because) } else { Ruling::refuted(because) };
+    stage.rule(Claim::ManyThreadsInAProcess, ruling.by(tids.len() as f64, "threads"))
 }
 
 /// Do the stacks lie apart, and each thread's local variable in its own?
-fn show_stacks(stage: &mut Stage, threads: &[Seen]) -> (bool, bool) {
+fn show_stacks(stage: &mut Stage, threads: &[Seen]) -> Part {
     let row = |seen: &Seen| {
         let stack = &seen.identity.stack;
         vec![Cell::Text(seen.name.to_owned()), address(stack.start), address(stack.end), address(seen.local)]
@@ -59,15 +65,16 @@ fn show_stacks(stage: &mut Stage, threads: &[Seen]) -> (bool, bool) {
     let overlaps = stacks.windows(2).filter(|pair| pair[0].end > pair[1].start).count();
     let at_home = threads.iter().filter(|seen| seen.identity.stack.contains(&seen.local)).count();
     let total = threads.len();
-    let apart = stage.fact("No two stacks overlap", overlaps == 0, format!("{total} stacks, {overlaps} overlaps"));
-    let inside = at_home == total;
-    let inside = stage.fact("Each thread's local lies in its own stack", inside, format!("{at_home} of {total}"));
-    (apart, inside)
+    let seen = format!("{}, {}", counted(total, "stack"), counted(overlaps, "overlap"));
+    let apart = stage.fact("No two stacks overlap", overlaps == 0, &seen);
+    let says = "Each thread's local variable lies in its own stack";
+    let inside = stage.fact(says, at_home == total, format!("{at_home} of {total}"));
+    Part { name: "stack", whose: if apart && inside { Whose::Own } else { Whose::Unclear }, seen }
 }
 
-/// Do the sleepers' stack pointers lie in their stacks, and do they stand at different places of the program? None if
-/// the kernel does not show it.
-fn show_registers(stage: &mut Stage, threads: &[Seen]) -> Option<(bool, bool)> {
+/// Do the sleepers' stack pointers lie in their stacks, and do they stand at different instructions? None if the kernel
+/// does not show it.
+fn show_registers(stage: &mut Stage, threads: &[Seen]) -> Option<Part> {
     let cells = |seen: &Seen| match &seen.asleep {
         None => [Cell::Text("runs".to_owned()), Cell::Text("runs".to_owned())],
         Some(Ok(found)) => [address(found.program_counter), address(found.stack_pointer)],
@@ -89,12 +96,13 @@ fn show_registers(stage: &mut Stage, threads: &[Seen]) -> Option<(bool, bool)> {
     }
     let inside = sleepers.iter().filter(|(seen, found)| seen.identity.stack.contains(&found.stack_pointer)).count();
     let counters: HashSet<usize> = sleepers.iter().map(|(_, found)| found.program_counter).collect();
-    let (total, places) = (sleepers.len(), counters.len());
-    let says = "Each sleeper's stack pointer lies in its own stack";
-    let inside = stage.fact(says, inside == total, format!("{inside} of {total}"));
-    // Two places suffice: some C libraries make several calls by one and the same instruction.
-    let says = "The sleepers stand at different places of one program, so each has a program counter of its own";
-    Some((inside, stage.fact(says, places > 1, format!("{total} sleepers at {places} places"))))
+    let (total, places) = (sleepers.len(), counted(counters.len(), "instruction"));
+    // Two suffice: some C libraries make several calls by one and the same instruction.
+    let own = inside == total && counters.len() > 1;
+    let says = "Sleeping threads have stack pointers in their own stacks and stand at different instructions";
+    stage.fact(says, own, format!("{inside} of {total} in their own stacks; {places}"));
+    let seen = format!("{total} sleeping threads at {places}");
+    Some(Part { name: "program counter", whose: if own { Whose::Own } else { Whose::Unclear }, seen })
 }
 
 /// May one thread write into the stack of another? It needs nothing but the address.
@@ -112,6 +120,6 @@ fn write_into_a_stack(stage: &mut Stage) -> Result<bool> {
     })?;
     let foreign = own.stack.contains(&place) && !writer.stack.contains(&place) && writer.tid != own.tid;
     let found = on_the_first_stack.into_inner();
-    let got = format!("the first thread put 1 there and reads {found}");
-    Ok(stage.fact("A second thread can write to a variable on the first one's stack", foreign && found == 2, got))
+    let got = format!("the first wrote 1 there, the second 2, the first read {found}");
+    Ok(stage.fact("A thread can write to a variable on another's stack", foreign && found == 2, got))
 }
