@@ -4,9 +4,8 @@ use std::thread;
 
 use anyhow::Result;
 use nix::unistd::Pid;
-use shared::Stage;
 use shared::measure::SystemClock;
-use shared::number::count;
+use shared::{Cell, Column, Stage};
 
 use crate::asleep::asleep_on;
 use crate::gate::Gate;
@@ -59,11 +58,7 @@ pub fn observe_without(stage: &mut Stage, workers: Workers) -> Result<u32> {
     let room = Room::new()?;
     workers.run(2, &|| room.stay(), |_| room.await_arrivals(2).and(room.let_go(2)))??;
     let most = room.most();
-    stage.fact(
-        format!("{workers}, no lock: two are inside at once, and are counted"),
-        most == 2,
-        format!("{most} inside"),
-    );
+    stage.fact(format!("Without a lock, two {workers} are inside at once"), most == 2, format!("{most} inside"));
     Ok(most)
 }
 
@@ -92,36 +87,43 @@ impl Seen {
         self.additions == self.entries
     }
 
+    /// As many were inside as it admits, never more; if it admits one, no addition was lost.
+    pub fn kept_the_crowd(&self) -> bool {
+        self.most == self.admits && (self.admits > 1 || self.kept_every_addition())
+    }
+
+    /// What it let in, as a row below `columns`.
+    pub fn row(&self) -> Vec<Cell> {
+        let words = [self.workers.to_string(), self.gate.to_owned()].map(Cell::Text);
+        let counts = [self.admits.into(), self.most.into(), self.entries as f64, self.additions as f64];
+        words.into_iter().chain(counts.map(Cell::Number)).collect()
+    }
+
     fn was_full(&self) -> bool {
         self.inside == self.admits && !self.was_open
     }
 
     fn tell(&self, stage: &mut Stage) {
-        let Seen { workers, gate, admits, inside, most, .. } = self;
+        let Seen { workers, gate, admits, inside, .. } = self;
         let tried = if self.was_open { "one more try gets in" } else { "one more try is refused" };
         match &self.asleep {
             Ok(asleep) => {
-                let says = format!("{workers}, {gate}: with {admits} inside, the next one sleeps");
+                let says = format!("{gate}, {workers}: with {admits} inside, the next one sleeps");
                 let got = format!("{inside} inside, {asleep} asleep in the kernel on its word; {tried}");
                 stage.fact(says, self.was_full() && *asleep == 1, got);
             }
             Err(error) => {
                 stage.note(format!("Nobody can see here who sleeps in the kernel: {error:#}."));
-                let says = format!("{workers}, {gate}: with {admits} inside, one more is refused");
+                let says = format!("{gate}, {workers}: with {admits} inside, one more is refused");
                 stage.fact(says, self.was_full(), format!("{inside} inside; {tried}"));
             }
         }
-        let says = format!("{workers}, {gate}: a crowd never has more than {admits} inside");
-        let got = format!("{most} at most in {} entries", count(self.entries));
-        if *admits > 1 {
-            stage.fact(says, self.most == *admits, got);
-        } else {
-            let holds = self.most == 1 && self.kept_every_addition();
-            stage.fact(
-                format!("{says}, so no addition is lost"),
-                holds,
-                format!("{got}, {} kept", count(self.additions)),
-            );
-        }
     }
+}
+
+/// Of a table of what gates let in; `gate` is what a gate is there.
+pub fn columns(gate: &str) -> Vec<Column> {
+    let labels = ["between", gate].map(Column::label);
+    let values = ["inside at most", "entries", "additions kept"].map(|name| Column::value(name, ""));
+    labels.into_iter().chain([Column::x("admits", "")]).chain(values).collect()
 }

@@ -7,22 +7,22 @@ use std::sync::Mutex;
 use anyhow::Result;
 use ipc_demo::shared_region::SharedRegion;
 use shared::number::count;
-use shared::{Claim, Demo, Extras, Snippet, Stage, Verdict, refused};
+use shared::{Cell, Claim, Demo, Extras, Ruling, Snippet, Stage, Table, Verdict, refused};
 use sync_demo::futex_mutex::FutexMutex;
 use sync_demo::process_mutex::ProcessMutex;
 
-use crate::admission::{Seen, observe, observe_without};
+use crate::admission::{Seen, columns, observe, observe_without};
 use crate::gate::Gate;
 use crate::workers::Workers;
 
 pub const DEMO: Demo = Demo {
     name: "mutex",
-    question: "Does a mutex let in only one at a time, between threads as between processes?",
+    question: "Does a mutex admit only one at a time, thread or process?",
     claims: &[Claim::OneAtATime, Claim::ThreadsUseLocks],
-    rule: "One at a time is refuted if any lock ever had two inside or lost an addition; it is undecided if the count \
-           did not show two where there was no lock; it is qualified if processes could not be tried; else it holds. \
-           That threads use locks holds if every lock kept its threads apart and every addition of theirs, else it is \
-           refuted; condition variables are not tried here.",
+    rule: "One at a time is refuted if any lock ever had two inside or lost an addition. It is undecided if the count \
+           did not show two where there was no lock. It holds in part if processes could not be tried; else it holds. \
+           That threads use locks holds if every lock kept its threads apart and kept every addition of theirs; else \
+           it is refuted. Condition variables are not tried here.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "sync-demo/snippets/futex_mutex.rs", text: include_str!("../snippets/futex_mutex.rs") },
@@ -44,14 +44,13 @@ fn run(stage: &mut Stage) -> Result<()> {
     // Processes first: a fork copies only the thread that calls it, so there must be no other yet.
     let processes = try_half(stage, Workers::Processes, &[pthread, futex])?;
     let threads = half(stage, Workers::Threads, &[&Mutex::new(()), futex])?;
-    let costs = cost::compare(stage)?;
-    let answer = conclude(stage, &threads, processes.as_ref(), &costs)?;
-    stage.answer(answer);
-    Ok(())
+    cost::compare(stage)?;
+    conclude(stage, &threads, processes.as_ref())
 }
 
 /// What was seen with one kind of worker.
 struct Half {
+    workers: Workers,
     without: u32,
     locks: Vec<Seen>,
 }
@@ -59,7 +58,7 @@ struct Half {
 fn half(stage: &mut Stage, workers: Workers, gates: &[&dyn Gate]) -> Result<Half> {
     let without = observe_without(stage, workers)?;
     let locks = gates.iter().map(|&gate| observe(stage, workers, gate, 1)).collect::<Result<_>>()?;
-    Ok(Half { without, locks })
+    Ok(Half { workers, without, locks })
 }
 
 /// None if this machine refuses it.
@@ -74,40 +73,72 @@ fn try_half(stage: &mut Stage, workers: Workers, gates: &[&dyn Gate]) -> Result<
     }
 }
 
-fn conclude(stage: &mut Stage, threads: &Half, processes: Option<&Half>, costs: &str) -> Result<String> {
+fn conclude(stage: &mut Stage, threads: &Half, processes: Option<&Half>) -> Result<()> {
     let halves: Vec<&Half> = [threads].into_iter().chain(processes).collect();
     let locks: Vec<&Seen> = halves.iter().flat_map(|half| &half.locks).collect();
-    let kept = |seen: &Seen| seen.kept_its_number() && seen.kept_every_addition();
-    let one_at_a_time = if !locks.iter().all(|seen| kept(seen)) {
-        Verdict::Refuted
-    } else if halves.iter().any(|half| half.without < 2) {
-        Verdict::Undecided
-    } else if processes.is_none() {
-        Verdict::Qualified
-    } else {
-        Verdict::Holds
-    };
-    let between =
-        if processes.is_some() { "threads as between processes" } else { "threads; processes were not tried" };
-    let most = locks.iter().map(|seen| seen.most).max().unwrap_or(0);
     let without = halves.iter().map(|half| half.without).min().unwrap_or(0);
-    let mut kinds: Vec<&str> = locks.iter().map(|seen| seen.gate).collect();
-    kinds.sort_unstable();
-    kinds.dedup();
-    let entries: u64 = locks.iter().map(|seen| seen.entries).sum();
-    let found = format!(
-        "at most {most} was inside in {} entries by {} kinds of lock, between {between}; without a lock it was \
-         {without}",
-        count(entries),
-        kinds.len()
-    );
-    stage.verdict_by(Claim::OneAtATime, one_at_a_time, found.clone(), most.into(), "inside at once")?;
+    let most = locks.iter().map(|seen| seen.most).max().unwrap_or(0);
+    let total = |of: fn(&Seen) -> u64| count(locks.iter().map(|&seen| of(seen)).sum());
+    let (entries, additions) = (total(|seen| seen.entries), total(|seen| seen.additions));
+    stage.show(table(&halves));
+    let crowds = locks.iter().all(|seen| seen.kept_the_crowd());
+    let got = format!("{most} at most in {entries} entries, {additions} additions kept");
+    stage.fact("In a crowd no lock has two inside, and no addition is lost", crowds, got);
 
-    let use_locks = if threads.locks.iter().all(kept) { Verdict::Holds } else { Verdict::Refuted };
-    let total = |of: fn(&Seen) -> u64| count(threads.locks.iter().map(of).sum());
-    let because = format!("locks kept {} of the {} additions of threads", total(|s| s.additions), total(|s| s.entries));
+    let whom = if processes.is_some() { "threads and processes" } else { "threads" };
+    let found =
+        format!("in {entries} entries by {whom} no lock had more than {most} inside; without one, {without} were");
+    let one_at_a_time = if let Some(broken) = broken(&locks) {
+        Ruling::refuted(broken)
+    } else if without < 2 {
+        Ruling::undecided(format!("Without a lock the count showed {without} inside, so it cannot tell"))
+    } else if processes.is_none() {
+        Ruling::in_part("true of threads; processes could not be tried here", found.clone())
+    } else {
+        Ruling::holds(found.clone())
+    };
+    let answer = match one_at_a_time.verdict {
+        Verdict::Refuted => "No",
+        Verdict::Undecided => "It could not be told",
+        _ => "Yes",
+    };
+    stage.rule(Claim::OneAtATime, one_at_a_time.by(most.into(), "inside at once"))?;
+    stage.rule(Claim::ThreadsUseLocks, use_locks(threads, processes))?;
+    stage.headline(format!("{most} inside at once, {without} without a lock"));
+    stage.answer(format!("{answer}: {found}."));
+    stage.advise("Between threads use std's Mutex, between processes `process_mutex`.");
+    Ok(())
+}
+
+fn use_locks(threads: &Half, processes: Option<&Half>) -> Ruling {
+    let locks: Vec<&Seen> = threads.locks.iter().collect();
+    if let Some(broken) = broken(&locks) {
+        return Ruling::refuted(broken);
+    }
+    let additions = count(locks.iter().map(|seen| seen.additions).sum());
     let too = if processes.is_some() { "; processes use them too, in memory that they share" } else { "" };
-    stage.verdict(Claim::ThreadsUseLocks, use_locks, format!("{because}{too}"))?;
-    let answer = if one_at_a_time == Verdict::Refuted { "No" } else { "Yes" };
-    Ok(format!("{answer}: {found}. While nobody else wants it, to lock, add one and unlock takes {costs}."))
+    Ruling::holds(format!("Locks kept all {additions} additions of threads{too}"))
+}
+
+/// What the first lock did that was not right; none if all were.
+fn broken(locks: &[&Seen]) -> Option<String> {
+    let seen = locks.iter().find(|seen| !seen.kept_its_number() || !seen.kept_every_addition())?;
+    let Seen { workers, gate, most, .. } = seen;
+    let (additions, entries) = (count(seen.additions), count(seen.entries));
+    let open = if seen.was_open { "; one more could get in" } else { "" };
+    Some(format!("{gate}, {workers}: {most} inside at once, {additions} of {entries} additions kept{open}"))
+}
+
+fn table(halves: &[&Half]) -> Table {
+    let without = |half: &Half| {
+        let words = [half.workers.to_string(), "none".to_owned()].map(Cell::Text);
+        let nothing = || Cell::Nothing;
+        words.into_iter().chain([nothing(), Cell::Number(half.without.into()), nothing(), nothing()]).collect()
+    };
+    let rows = |half: &&Half| [without(half)].into_iter().chain(half.locks.iter().map(Seen::row)).collect::<Vec<_>>();
+    Table {
+        title: "How many were inside at once".to_owned(),
+        columns: columns("lock"),
+        rows: halves.iter().flat_map(rows).collect(),
+    }
 }

@@ -1,21 +1,21 @@
 //! How many does a semaphore let in at once, between threads and between processes?
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use ipc_demo::shared_region::SharedRegion;
-use shared::{Cell, Claim, Column, Demo, Extras, Snippet, Stage, Table, Verdict, refused};
+use shared::{Claim, Demo, Extras, Ruling, Snippet, Stage, Table, refused};
 use sync_demo::posix_semaphore::PosixSemaphore;
 use sync_demo::semaphore::Semaphore;
 
-use crate::admission::{Seen, observe};
+use crate::admission::{Seen, columns, observe};
 use crate::workers::Workers;
 
 pub const DEMO: Demo = Demo {
     name: "semaphore",
     question: "How many does a semaphore let in at once?",
     claims: &[Claim::OneAtATime],
-    rule: "One at a time holds if no semaphore, of however many permits, ever had more than one inside; it is \
-           qualified if semaphores of one permit had one and those of more had more; it is refuted if a semaphore of \
-           one permit had more than one; anything else is undecided.",
+    rule: "One at a time holds if no semaphore, of however many permits, ever had more than one inside. It holds, \
+           except for a semaphore of several permits, if those of one permit had one inside and those of more had \
+           more. It is refuted if a semaphore of one permit had more than one. Anything else is undecided.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "sync-demo/snippets/semaphore.rs", text: include_str!("../snippets/semaphore.rs") },
@@ -42,10 +42,13 @@ fn run(stage: &mut Stage) -> Result<()> {
     for permits in PERMITS {
         seen.push(observe(stage, Workers::Threads, &Semaphore::new(permits as usize), permits)?);
     }
-    stage.table(table(&seen));
-    let answer = conclude(stage, &seen)?;
-    stage.answer(answer);
-    Ok(())
+    let rows = |workers| seen.iter().filter(move |seen| seen.workers == workers).map(Seen::row);
+    stage.show(Table {
+        title: "How many were inside at once".to_owned(),
+        columns: columns("semaphore"),
+        rows: rows(Workers::Threads).chain(rows(Workers::Processes)).collect(),
+    });
+    conclude(stage, &seen)
 }
 
 fn between_processes(stage: &mut Stage, permits: u32) -> Result<Seen> {
@@ -55,49 +58,40 @@ fn between_processes(stage: &mut Stage, permits: u32) -> Result<Seen> {
     observe(stage, Workers::Processes, semaphore, permits)
 }
 
-fn table(seen: &[Seen]) -> Table {
-    let row = |seen: &Seen| {
-        let words = [seen.workers.to_string(), seen.gate.to_owned()].map(Cell::Text);
-        let numbers = [seen.admits.into(), seen.most.into(), seen.entries as f64].map(Cell::Number);
-        words.into_iter().chain(numbers).collect()
+fn conclude(stage: &mut Stage, seen: &[Seen]) -> Result<()> {
+    let inside = |seen: &Seen| format!("{} of {}", seen.most, seen.admits);
+    let each = |workers| seen.iter().filter(|seen| seen.workers == workers).map(inside).collect::<Vec<_>>();
+    let list = |workers| match each(workers).as_slice() {
+        [] => format!("{workers} not tried"),
+        some => format!("{workers} {}", some.join(" and ")),
     };
-    Table {
-        title: "How many were inside at once".to_owned(),
-        columns: vec![
-            Column::label("between"),
-            Column::label("semaphore"),
-            Column::x("permits", ""),
-            Column::value("inside at most", ""),
-            Column::value("entries", ""),
-        ],
-        rows: seen.iter().map(row).collect(),
-    }
+    let lists = [Workers::Threads, Workers::Processes].map(list).join(", ");
+    let crowds = seen.iter().all(Seen::kept_the_crowd);
+    stage.fact("A crowd fills every permit and never exceeds them", crowds, &lists);
+
+    let most = seen.iter().max_by_key(|seen| seen.most).context("no semaphore was tried")?;
+    let kept = if seen.iter().all(Seen::kept_its_number) { "as many" } else { "not as many" };
+    let found = format!("{kept} as it has permits: {lists}");
+    let ruling = rule(seen, &found);
+    stage.rule(Claim::OneAtATime, ruling.by(most.most.into(), "inside at once"))?;
+    stage.headline(format!("{} inside at once, with {}", most.most, permits(most.admits)));
+    stage.answer(format!("It lets in {found}."));
+    stage.advise("To limit how many threads work at once: copy `semaphore`.");
+    Ok(())
 }
 
-fn conclude(stage: &mut Stage, seen: &[Seen]) -> Result<String> {
+fn rule(seen: &[Seen], found: &str) -> Ruling {
     let (of_one, of_more): (Vec<&Seen>, Vec<&Seen>) = seen.iter().partition(|seen| seen.admits == 1);
-    let verdict = if of_one.iter().any(|seen| seen.most > 1) {
-        Verdict::Refuted
-    } else if seen.iter().all(|seen| seen.most == 1) {
-        Verdict::Holds
+    if let Some(one) = of_one.iter().find(|seen| seen.most > 1) {
+        return Ruling::refuted(format!("A semaphore of 1 permit had {} {} inside at once", one.most, one.workers));
+    }
+    if seen.iter().all(|seen| seen.most == 1) {
+        Ruling::holds("No semaphore had more than 1 inside at once, whatever its permits")
     } else if of_more.iter().all(|seen| seen.most > 1) {
-        Verdict::Qualified
+        Ruling::except("for a semaphore of several permits", format!("It lets in {found}"))
     } else {
-        Verdict::Undecided
-    };
-    let each = |seen: &Seen| format!("{} with {}", seen.most, permits(seen.admits));
-    let list = |workers| {
-        let each: Vec<_> = seen.iter().filter(|seen| seen.workers == workers).map(each).collect();
-        let found = if each.is_empty() { "none, for they were not tried".to_owned() } else { each.join(" and ") };
-        format!("of the {workers}, {found}")
-    };
-    let lists = [list(Workers::Threads), list(Workers::Processes)].join("; ");
-    let most = seen.iter().map(|seen| seen.most).max().unwrap_or(0);
-    let condition = if verdict == Verdict::Qualified { "only with one permit; " } else { "" };
-    let because = format!("{condition}inside at once were, {lists}");
-    stage.verdict_by(Claim::OneAtATime, verdict, because, most.into(), "inside at once")?;
-    let answer = if seen.iter().all(Seen::kept_its_number) { "As many" } else { "Not as many" };
-    Ok(format!("{answer} as it has permits. Inside at once were, {lists}."))
+        Ruling::undecided(format!("Only some semaphores of several permits had more than 1 inside: {found}"))
+    }
 }
 
 fn permits(count: u32) -> String {

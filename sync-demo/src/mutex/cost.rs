@@ -6,7 +6,6 @@ use std::sync::Mutex;
 use anyhow::Result;
 use ipc_demo::shared_region::SharedRegion;
 use shared::measure::{Contest, Ready, Rival, Timing};
-use shared::number::with_unit;
 use shared::{Placement, Stage};
 use sync_demo::futex_mutex::FutexMutex;
 use sync_demo::posix_semaphore::PosixSemaphore;
@@ -17,8 +16,8 @@ const FUTEX: &str = "futex mutex";
 const PTHREAD: &str = "process-shared pthread mutex";
 const SEMAPHORE: &str = "POSIX semaphore of 1";
 
-/// Measures them; returns in words what each takes.
-pub fn compare(stage: &mut Stage) -> Result<String> {
+/// Measures them; only the full report shows it.
+pub fn compare(stage: &mut Stage) -> Result<()> {
     stage.note("What it costs to lock, add one and unlock while nobody else wants the lock.");
     let mut contest = Contest::new("Lock, add one, unlock; nobody else waits", "the kind of lock", Timing::Batches);
     contest.add(Rival::of_threads(STD, Placement::Free, |_| Ok(std_mutex())));
@@ -31,11 +30,7 @@ pub fn compare(stage: &mut Stage) -> Result<String> {
             stage.trend(format!("{label} against {STD}"), &ratio);
         }
     }
-    let price = |label| {
-        let figures = measured.figures(label, Placement::Free)?;
-        Some(format!("{} with a {label}", with_unit("ns", figures.median().value)))
-    };
-    Ok([STD, FUTEX, PTHREAD, SEMAPHORE].into_iter().filter_map(price).collect::<Vec<_>>().join(", "))
+    Ok(())
 }
 
 /// So many additions; the total under the lock says how many there were.
