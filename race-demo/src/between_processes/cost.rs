@@ -2,7 +2,6 @@
 
 use anyhow::{Result, ensure};
 use shared::measure::{Contest, Pinning, Ready, Rival, Timing};
-use shared::number::three_digits;
 use shared::{Placement, Stage};
 
 use super::counters::Counter;
@@ -10,8 +9,8 @@ use super::peer::{Peer, add_so_often};
 
 const RACY: &str = "two steps (loses)";
 
-/// Measures both; returns in words what not to lose costs.
-pub fn compare<C: Counter>(stage: &mut Stage, counter: C) -> Result<String> {
+/// Measures what not to lose costs; only the full report shows it.
+pub fn compare<C: Counter>(stage: &mut Stage, counter: C) -> Result<()> {
     let title = format!("One addition in {}, while another process adds too", C::WHERE);
     let mut contest = Contest::new(title, "how it is added", Timing::Batches);
     for placement in [Placement::OtherCpu, Placement::SameCpu] {
@@ -24,18 +23,11 @@ pub fn compare<C: Counter>(stage: &mut Stage, counter: C) -> Result<String> {
         contest.add(Rival::of_processes(C::FIX, placement, move |pinning| pair(pinning, counter, fixed, exact)));
     }
     let measured = stage.compare(contest)?;
-    let mut prices = Vec::new();
     for (placement, place) in [(Placement::OtherCpu, "on two CPUs"), (Placement::SameCpu, "on one CPU")] {
         let Some(ratio) = measured.ratio(C::FIX, RACY, placement) else { continue };
         stage.trend(format!("{} against two steps, {place}", C::FIX), &ratio);
-        if ratio.clear {
-            prices.push(format!("{} times as long {place}", three_digits(ratio.ratio)));
-        }
     }
-    Ok(match prices.join(" and ") {
-        none if none.is_empty() => format!("{} is too close to the losing code to call", C::FIX),
-        times => format!("{} takes {times}", C::FIX),
-    })
+    Ok(())
 }
 
 /// This process and another, which sleeps between the turns, each add half.

@@ -11,8 +11,14 @@ use shared::{Cell, Column, Stage, Table};
 use super::counters::{Counter, InFile, InMemory};
 use super::peer::{Peer, add_so_often, meet};
 
-/// Both read, then both write, so many times; returns how many rounds lost an addition. Beside it, each in turn.
-pub fn force<C: Counter>(stage: &mut Stage, counter: C, rounds: u64) -> Result<u64> {
+/// How many rounds lost an addition: when both read before either wrote, and when each added in its turn.
+pub struct Lost {
+    pub forced: u64,
+    pub in_turn: u64,
+}
+
+/// Both read, then both write, so many times. Beside it, each in turn.
+pub fn force<C: Counter>(stage: &mut Stage, counter: C, rounds: u64) -> Result<Lost> {
     let peer = Peer::start(PinTo::Anywhere, |line, _| {
         let mut met = Ok(());
         counter.add_in_two_steps(|| met = meet(line))?;
@@ -36,15 +42,17 @@ pub fn force<C: Counter>(stage: &mut Stage, counter: C, rounds: u64) -> Result<u
         lost_in_turn += u64::from(counter.total()? != 2);
     }
     let place = C::WHERE;
-    let says = format!("both read before either writes, in {place}: all {rounds} totals of 1 + 1 are 1");
-    stage.fact(says, lost == rounds, format!("{lost} totals of 1"));
-    let says = format!("the same code, one process after the other, in {place}: all {rounds} totals are 2");
-    stage.fact(says, lost_in_turn == 0, format!("{} totals of 2", rounds - lost_in_turn));
-    Ok(lost)
+    let of = |right| format!("{} of {}", count(right), count(rounds));
+    let says = format!("In {place}: if both processes read before either writes, 1 + 1 makes 1");
+    stage.fact(says, lost == rounds, of(lost));
+    let says = format!("In {place}: if one process adds after the other, the same code makes 2");
+    stage.fact(says, lost_in_turn == 0, of(rounds - lost_in_turn));
+    Ok(Lost { forced: lost, in_turn: lost_in_turn })
 }
 
-/// The forced order again, on a counter that fork has copied: each process has its own. Returns if neither lost any.
-pub fn keep_private(stage: &mut Stage, rounds: u64) -> Result<bool> {
+/// The forced order again, on a counter that fork has copied: each process has its own. Returns by how many the two
+/// counts are wrong.
+pub fn keep_private(stage: &mut Stage, rounds: u64) -> Result<u64> {
     let counter = SharedCounter::new();
     let peer = Peer::start(PinTo::Anywhere, |line, _| {
         let mut met = Ok(());
@@ -60,14 +68,16 @@ pub fn keep_private(stage: &mut Stage, rounds: u64) -> Result<bool> {
         theirs = peer.answer()?;
     }
     let ours = counter.total();
-    let says = format!("the same in memory that is not shared: each process counts to its own {rounds}");
-    Ok(stage.fact(says, (ours, theirs) == (rounds, rounds), format!("{ours} and {theirs}")))
+    let wrong = rounds.abs_diff(ours) + rounds.abs_diff(theirs);
+    let says = format!("In memory of its own, each process counts its own {} additions", count(rounds));
+    stage.fact(says, wrong == 0, format!("{} and {}", count(ours), count(theirs)));
+    Ok(wrong)
 }
 
-/// Shows how much luck loses; returns how many additions in all.
-pub fn try_luck(stage: &mut Stage, memory: InMemory<'_>, file: InFile<'_>) -> Result<u64> {
+/// Shows how much luck loses: in memory, then in a file; without a yield between read and write, then with one.
+pub fn try_luck(stage: &mut Stage, memory: InMemory<'_>, file: InFile<'_>) -> Result<[Luck; 4]> {
     let tries = stage.by_effort(10, 100, 1000);
-    let rows = [
+    let luck = [
         repeat(memory, "read, write", tries, InMemory::GO, || ())?,
         repeat(memory, "read, yield, write", tries, InMemory::GO / 100, thread::yield_now)?,
         repeat(file, "read, write", tries, InFile::GO, || ())?,
@@ -76,22 +86,22 @@ pub fn try_luck(stage: &mut Stage, memory: InMemory<'_>, file: InFile<'_>) -> Re
     let values = ["tries", "that lost", "additions", "lost"].map(|name| Column::value(name, ""));
     let labels = [Column::label("shared"), Column::label("steps")];
     let columns = labels.into_iter().chain(values).chain([Column::value("share", "%")]).collect();
-    let lost = rows.iter().map(|row| row.lost).sum();
     stage.table(Table {
         title: "Two processes, by luck".to_owned(),
         columns,
-        rows: rows.into_iter().map(Luck::into_row).collect(),
+        rows: luck.iter().map(Luck::row).collect(),
     });
-    Ok(lost)
+    Ok(luck)
 }
 
-struct Luck {
+/// What luck lost.
+pub struct Luck {
     place: &'static str,
     steps: &'static str,
     tries: u64,
     that_lost: u64,
     additions: u64,
-    lost: u64,
+    pub lost: u64,
 }
 
 /// Tries so many times, and if nothing was lost goes on up to ten times as long.
@@ -113,11 +123,14 @@ fn repeat<C: Counter>(counter: C, steps: &'static str, tries: u64, each: u64, me
 }
 
 impl Luck {
-    fn into_row(self) -> Vec<Cell> {
-        let share = 100.0 * self.lost as f64 / self.additions as f64;
+    pub fn percent(&self) -> f64 {
+        100.0 * self.lost as f64 / self.additions as f64
+    }
+
+    fn row(&self) -> Vec<Cell> {
         let counts = [self.tries, self.that_lost, self.additions, self.lost].map(|count| Cell::Number(count as f64));
         let labels = [self.place, self.steps].map(|label| Cell::Text(label.to_owned()));
-        labels.into_iter().chain(counts).chain([Cell::Number(share)]).collect()
+        labels.into_iter().chain(counts).chain([Cell::Number(self.percent())]).collect()
     }
 }
 
@@ -142,7 +155,7 @@ pub fn fix<C: Counter>(stage: &mut Stage, counter: C) -> Result<Kept> {
     }
     let total = counter.total()?;
     let (wanted, processes) = (count(sent), PEERS + 1);
-    let says = format!("{}, {}: {processes} processes of {} additions make {wanted}", C::WHERE, C::FIX, count(each));
+    let says = format!("{} on {}: {processes} processes of {} additions make {wanted}", C::FIX, C::WHERE, count(each));
     stage.fact(says, total == sent, count(total));
     Ok(Kept { sent, total })
 }

@@ -21,23 +21,23 @@ pub struct Forced {
 pub fn force(stage: &mut Stage) -> Forced {
     let tries = stage.by_effort(200, 1000, 10_000);
     let lost = (0..tries).filter(|_| lost() == 1).count() as u64;
-    let says = format!("a barrier after both reads and before either write: all {tries} totals of 1 + 1 are 1");
-    stage.fact(says, lost == tries, format!("{lost} totals of 1"));
+    let got = format!("{} of {}", count(lost), count(tries));
+    stage.fact("If both threads read before either writes, the total of 1 + 1 is 1", lost == tries, got);
     let one_after_the_other = |_: &u64| {
         let total = AtomicU64::new(0);
         (0..2).for_each(|_| together(1, || add_in_two_steps(&total, || ())));
         total.into_inner() != 2
     };
     let lost_in_order = (0..tries).filter(one_after_the_other).count() as u64;
-    let says = format!("the same code, the second thread after the first: all {tries} totals are 2");
-    stage.fact(says, lost_in_order == 0, format!("{} totals of 2", tries - lost_in_order));
+    let got = format!("{} of {}", count(tries - lost_in_order), count(tries));
+    stage.fact("If one thread adds after the other, the same code makes 2", lost_in_order == 0, got);
     Forced { tries, lost, lost_in_order }
 }
 
 /// What luck lost.
 pub struct Luck {
     tries: u64,
-    additions: u64,
+    pub additions: u64,
     pub lost: u64,
 }
 
@@ -45,15 +45,14 @@ impl Luck {
     pub fn in_words(&self) -> String {
         let Luck { tries, additions, lost } = self;
         if *lost == 0 {
-            return format!("by luck alone it was not seen in {tries} tries");
+            return format!("Luck alone lost none in {tries} tries");
         }
-        let share = three_digits(100.0 * *lost as f64 / *additions as f64);
-        format!("by luck alone {share} % of {} additions vanished", count(*additions))
+        format!("Luck alone lost {} %", three_digits(100.0 * *lost as f64 / *additions as f64))
     }
 }
 
 /// Returns what luck lost with nothing between the read and the write, and with a yield there.
-pub fn try_luck(stage: &mut Stage) -> (Luck, Luck) {
+pub fn try_luck(stage: &mut Stage) -> [Luck; 2] {
     stage.note(
         "Now without the barrier: nothing makes the two threads meet but luck. To yield between read and write widens \
          the window.",
@@ -71,7 +70,7 @@ pub fn try_luck(stage: &mut Stage) -> (Luck, Luck) {
              compiler makes one instruction of the two, nothing comes between.",
         );
     }
-    (plain, yielding)
+    [plain, yielding]
 }
 
 /// Tries so many times, and if nothing was lost goes on up to ten times as long.
@@ -101,13 +100,14 @@ fn repeat(label: &str, tries: u64, each: u64, meanwhile: impl Fn() + Sync) -> (L
 
 pub const THREADS: usize = 4; // More than most pairs of CPUs hold, so that some are always switched out.
 
-/// How many additions were sent, and how many are in the totals.
+/// How many additions were sent to one fix, and how many are in its total.
 pub struct Kept {
+    pub by: &'static str,
     pub sent: u64,
     pub total: u64,
 }
 
-pub fn fix(stage: &mut Stage) -> Kept {
+pub fn fix(stage: &mut Stage) -> Vec<Kept> {
     let each: u64 = stage.by_effort(5_000, 100_000, 1_000_000);
     let number = AtomicU64::new(0);
     together(THREADS, || (0..each).for_each(|_| add_at_once(&number)));
@@ -120,14 +120,15 @@ pub fn fix(stage: &mut Stage) -> Kept {
     drop(owned); // The owner adds up what is left and ends.
     let totals = [
         ("fetch_add", number.into_inner()),
-        ("a compare-exchange loop", exchanged.into_inner()),
-        ("a mutex", locked.into_inner().unwrap()),
-        ("an owning thread and a channel", owner.join().unwrap()),
+        ("compare-exchange loop", exchanged.into_inner()),
+        ("std Mutex", locked.into_inner().unwrap()),
+        ("owning thread and channel", owner.join().unwrap()),
     ];
     let sent = THREADS as u64 * each;
-    for (name, total) in totals {
-        let says = format!("{name}: {THREADS} threads of {} additions make {}", count(each), count(sent));
+    let keep = |(by, total)| {
+        let says = format!("{by}: {THREADS} threads of {} additions make {}", count(each), count(sent));
         stage.fact(says, total == sent, count(total));
-    }
-    Kept { sent: sent * totals.len() as u64, total: totals.iter().map(|(_, total)| total).sum() }
+        Kept { by, sent, total }
+    };
+    totals.map(keep).into()
 }
