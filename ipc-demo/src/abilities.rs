@@ -82,15 +82,13 @@ fn or_skipped(seen: Result<Seen>) -> Result<Seen> {
 
 pub fn table(all: &[Abilities]) -> Table {
     Table {
-        title: "Beyond one message from one to one: may two send at once, can one wait for two, does 1 MiB go in one \
-                send; who is told of the other's death, and is what was unread lost then?"
-            .to_owned(),
+        title: "What each mechanism can do; who is told of a death, and is the unread lost".to_owned(),
         columns: vec![
-            Column::label("by"),
+            Column::label("mechanism"),
             Column::value("two send", ""),
             Column::value("wait for two", ""),
             Column::value("1 MiB", ""),
-            Column::value("told of death", ""),
+            Column::value("who is told", ""),
             Column::value("lost", ""),
         ],
         rows: all.iter().map(cells).collect(),

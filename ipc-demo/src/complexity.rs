@@ -1,4 +1,4 @@
-//! How much does one have to write and to mind for each way?
+//! What does each mechanism ask you to write, and to mind?
 
 mod burden;
 mod programs;
@@ -16,14 +16,14 @@ use row::Row;
 
 pub const DEMO: Demo = Demo {
     name: "complexity",
-    question: "How much does one have to write and to mind for each way?",
+    question: "What does each mechanism ask you to write, and to mind?",
     claims: &[Claim::IpcIsComplex],
-    rule: "Each way between processes is set beside the standard library's channel between threads on four counts: lines \
-           of the smallest program that sends 64 bytes; places in it where something can fail (an error passed on, \
+    rule: "Each mechanism between processes is set beside the standard library's channel between threads on four counts: \
+           lines of the smallest program that sends 64 bytes; places in it where something can fail (an error passed on, \
            asked for or insisted against); system calls, to set up and for one message; duties after a crash (a death \
-           that nobody tells of, each name or port that stays). It holds if every way asks for more on every count, \
-           it is refuted if some way has all four counted and asks for more on none, and it is qualified in between. \
-           What this machine refuses has no say; if nothing is left, it is undecided.",
+           that nobody tells of, each name or port that stays). It holds if every mechanism needs more on every count. \
+           It is refuted if some mechanism has all four counted and needs more on none. Else it holds in part. What \
+           this machine refuses has no say; if nothing is left, it is undecided.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "ipc-demo/snippets/framed.rs", text: include_str!("../snippets/framed.rs") },
@@ -48,15 +48,16 @@ fn run(stage: &mut Stage) -> Result<()> {
          that is made to happen.",
     );
 
-    stage.note("Now what does one write? Each of these programs is run, and its text is counted.");
+    stage.note("What does one write? Each of these programs is run, and its text is counted.");
     let names = Names { directory: stage.directory().to_owned(), system };
     let series = stage.by_effort(1, 5, 20);
     let rows: Vec<Row> = abilities.iter().map(|one| row::count(one, &names, series)).collect::<Result<_>>()?;
-    stage.table(row::programs(&rows));
+    stage.show(row::counts(&rows));
     stage.note(
         "These two are a process and the child that it started, so most of them need no name to meet by. The crash was \
-         played as strangers would meet it: by a name, where a way has one.",
+         played as strangers would meet it: by a name, where a mechanism has one.",
     );
+    stage.table(row::programs(&rows));
     stage.table(row::snippets());
     stage.note(
         "And what does the kernel have to do? Both sides of 64 bytes are followed call by call, first with a receiver that \
@@ -65,11 +66,20 @@ fn run(stage: &mut Stage) -> Result<()> {
     stage.table(row::calls(&rows));
     tell_facts(stage, &rows);
 
-    let ways: Vec<_> = rows.iter().filter(|row| row.is_between_processes()).map(Row::burden).collect();
-    let channel = rows.iter().find(|row| row.abilities.name == MPSC).context("no channel to set them beside")?;
-    let (verdict, because) = burden::verdict(&ways, &channel.burden());
-    stage.verdict(Claim::IpcIsComplex, verdict, because)?;
-    stage.answer(answer(&rows));
+    let processes: Vec<_> = rows.iter().filter(|row| row.is_between_processes()).map(Row::burden).collect();
+    let channel = rows.iter().find(|row| row.abilities.name == MPSC).context("no channel to set them beside")?.burden();
+    stage.rule(Claim::IpcIsComplex, burden::ruling(&processes, &channel))?;
+    let [lines, can_fail, calls, duties] = burden::ranges(&processes);
+    let [its_lines, its_can_fail, its_calls, its_duties] = burden::ranges(&[channel]);
+    stage.note(format!(
+        "Duties after a crash: {duties} between processes; {its_duties} between threads, which end with their process."
+    ));
+    stage.headline(format!("{lines} lines, where a channel takes {its_lines}"));
+    stage.answer(format!(
+        "Between processes, 64 bytes take {lines} lines with {can_fail} places to fail and {calls} system calls; between \
+         threads {its_lines} lines, {its_can_fail} places and {its_calls} calls."
+    ));
+    stage.advise("Begin with one stream and whole messages on it: copy `framed`.");
     Ok(())
 }
 
@@ -90,43 +100,23 @@ fn tell_facts(stage: &mut Stage, rows: &[Row]) {
     let promised = rows.iter().filter(|row| WHOLE.contains(&row.abilities.name));
     let tried: Vec<&Seen> = promised.map(|row| &row.abilities.producers).filter(|seen| !seen.is_skipped()).collect();
     let whole = tried.iter().filter(|seen| ***seen == Seen::Yes).count();
-    let says = "Where small records are promised to stay whole, those of two senders at once did: pipe, FIFO, seqpacket, \
-                datagram, queue, channels";
+    let says = "Small records of two senders at once stay whole wherever the documentation promises it";
     stage.fact(says, whole == tried.len(), format!("{whole} of {}", tried.len()));
     let ran: Vec<bool> = rows.iter().filter_map(|row| row.arrived.as_ref().ok().copied()).collect();
     let arrived = ran.iter().filter(|arrived| **arrived).count();
-    let says = "Every smallest program that this machine allows brought its 64 bytes";
-    stage.fact(says, arrived == ran.len(), format!("{arrived} of {}", ran.len()));
+    let says = "Every smallest program that this machine allows brings its 64 bytes";
+    stage.check(says, arrived == ran.len(), format!("{arrived} of {}", ran.len()));
     // How a channel between threads waits, and so what it calls, is its own affair and a matter of moments.
-    let ways = rows.iter().filter(|row| row.is_between_processes());
-    let repeats: Vec<(&str, bool)> = ways.filter_map(|row| Some((row.abilities.name, row.repeats()?))).collect();
+    let processes = rows.iter().filter(|row| row.is_between_processes());
+    let repeats: Vec<(&str, bool)> = processes.filter_map(|row| Some((row.abilities.name, row.repeats()?))).collect();
     let other: Vec<&str> = repeats.iter().filter(|(_, repeats)| !repeats).map(|(name, _)| *name).collect();
     let says = "Between processes every message needs the same system calls as the one before";
-    let same = format!("{} of {} ways", repeats.len() - other.len(), repeats.len());
+    let same = format!("{} of {} mechanisms", repeats.len() - other.len(), repeats.len());
     let got = if other.is_empty() { same } else { format!("{same}, but not {}", other.join(", ")) };
     if !repeats.is_empty() {
         stage.fact(says, other.is_empty(), got); // Where tracing is forbidden nothing was counted.
     }
     let (by_kind, in_all) = row::lines_by_kind_and_in_all();
     let says = "Every line of the snippets is counted once: code, test, comment or blank";
-    stage.fact(says, by_kind == in_all, format!("{by_kind} of {in_all}"));
-}
-
-fn answer(rows: &[Row]) -> String {
-    let part = |between_processes: bool| {
-        let burdens = || rows.iter().filter(|row| row.is_between_processes() == between_processes).map(Row::burden);
-        let range = |counts: Vec<usize>| match (counts.iter().min(), counts.iter().max()) {
-            (Some(least), Some(most)) if least == most => least.to_string(),
-            (Some(least), Some(most)) => format!("{least} to {most}"),
-            _ => "an unknown number of".to_owned(),
-        };
-        format!(
-            "{} lines with {} places to fail, {} system calls and {} duties after a crash",
-            range(burdens().filter_map(|burden| burden.lines).collect()),
-            range(burdens().filter_map(|burden| burden.can_fail).collect()),
-            range(burdens().filter_map(|burden| burden.system_calls).collect()),
-            range(burdens().filter_map(|burden| burden.duties).collect()),
-        )
-    };
-    format!("To send 64 bytes takes {} between processes; between threads {}.", part(true), part(false))
+    stage.check(says, by_kind == in_all, format!("{by_kind} of {in_all}"));
 }

@@ -60,13 +60,13 @@ impl Way {
         match self {
             Way::Pipe => "pipe",
             Way::PacketPipe => "pipe with O_DIRECT",
-            Way::Fifo => "FIFO",
-            Way::UnixStream => "Unix stream",
+            Way::Fifo => "named FIFO",
+            Way::UnixStream => "Unix stream socket",
             Way::UnixDatagram => "Unix datagram",
             Way::UnixSeqpacket => "Unix seqpacket",
             Way::Tcp => "TCP",
             Way::Udp => "UDP",
-            Way::Queue => "message queue",
+            Way::Queue => "POSIX queue",
         }
     }
 

@@ -1,6 +1,6 @@
 //! What does each way ask of who uses it, and is that more than a channel between threads asks?
 
-use shared::Verdict::{self, Holds, Qualified, Refuted, Undecided};
+use shared::Ruling;
 
 use crate::abilities::Afterwards;
 
@@ -15,7 +15,7 @@ pub struct Burden {
     pub duties: Option<usize>,
 }
 
-const COUNTS: [&str; 4] = ["lines", "places to fail", "system calls", "duties after a crash"];
+const COUNTS: [&str; 4] = ["lines", "places to fail", "system calls", "duties after crashes"];
 
 impl Burden {
     fn counts(&self) -> [Option<usize>; 4] {
@@ -45,32 +45,65 @@ pub fn duties(crash: &Afterwards) -> Option<Vec<String>> {
     Some(watch.into_iter().chain(remove).collect())
 }
 
+/// From the least to the most of each count, in words.
+pub fn ranges(all: &[Burden]) -> [String; 4] {
+    std::array::from_fn(|index| {
+        let counts = || all.iter().filter_map(|one| one.counts()[index]);
+        match (counts().min(), counts().max()) {
+            (Some(least), Some(most)) if least == most => least.to_string(),
+            (Some(least), Some(most)) => format!("{least} to {most}"),
+            _ => "uncounted".to_owned(),
+        }
+    })
+}
+
 /// By the rule that the demonstration declares.
-pub fn verdict(ways: &[Burden], threads: &Burden) -> (Verdict, String) {
-    let compared: Vec<(&Burden, [Option<bool>; 4])> = ways.iter().map(|way| (way, way.beyond(threads))).collect();
-    let tried: Vec<_> = compared.iter().filter(|(_, beyond)| beyond.iter().any(Option::is_some)).collect();
+pub fn ruling(processes: &[Burden], threads: &Burden) -> Ruling {
+    let compared = processes.iter().map(|one| (one.name, one.beyond(threads)));
+    let tried: Vec<_> = compared.filter(|(_, beyond)| beyond.iter().any(Option::is_some)).collect();
     if tried.is_empty() {
-        return (Undecided, "no way between processes could be set beside a channel between threads".to_owned());
+        return Ruling::undecided("No mechanism between processes could be set beside a channel between threads");
     }
-    let simple: Vec<&str> =
-        tried.iter().filter(|(_, beyond)| *beyond == [Some(false); 4]).map(|(way, _)| way.name).collect();
-    let everywhere = tried.iter().all(|(_, beyond)| !beyond.contains(&Some(false)));
-    let more = |index: usize| {
-        let counted = tried.iter().filter_map(|(_, beyond)| beyond[index]);
-        let (more, all) = (counted.clone().filter(|more| *more).count(), counted.count());
-        (all > 0).then(|| format!("more {} in {more} of {all}", COUNTS[index]))
+    let all = tried.len();
+    let simple: Vec<&str> = tried.iter().filter(|(_, beyond)| *beyond == [Some(false); 4]).map(|one| one.0).collect();
+    if let Some(one) = simple.first() {
+        let number = simple.len();
+        return Ruling::refuted(format!(
+            "{number} of {all} mechanisms need no more than a channel on all counts, like {one}"
+        ));
+    }
+    let more_in = |index: usize| {
+        let counted = tried.iter().filter_map(move |(_, beyond)| beyond[index]);
+        let (more, counted) = (counted.clone().filter(|more| *more).count(), counted.count());
+        (counted > 0).then_some((COUNTS[index], more, counted))
     };
-    let seen: Vec<String> = (0..COUNTS.len()).filter_map(more).collect();
-    let seen = format!("beside '{}' the ways between processes need {}", threads.name, seen.join(", "));
-    match (simple.is_empty(), everywhere) {
-        (false, _) => (Refuted, format!("{seen}; as simple on every count: {}", simple.join(", "))),
-        (true, true) => (Holds, seen),
-        (true, false) => (Qualified, seen),
+    let (always, not): (Vec<_>, Vec<_>) = (0..COUNTS.len()).filter_map(more_in).partition(|(_, more, all)| more == all);
+    let Some((count, more, counted)) = not.iter().min_by_key(|(_, more, _)| more) else {
+        return Ruling::holds(format!(
+            "All {all} mechanisms need more {} than a channel between threads",
+            named(&always)
+        ));
+    };
+    let condition = match always.is_empty() {
+        true => "true of no count for all mechanisms".to_owned(),
+        false => format!("true of {}, not of {}", named(&always), named(&not)),
+    };
+    let because = format!("Only {more} of {counted} mechanisms ask for more {count} than a channel between threads");
+    Ruling::in_part(condition, because)
+}
+
+fn named(counts: &[(&str, usize, usize)]) -> String {
+    let names: Vec<&str> = counts.iter().map(|one| one.0).collect();
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => names.concat(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use shared::Verdict::{Holds, Qualified, Refuted, Undecided};
+
     use super::*;
 
     fn way(counts: [Option<usize>; 4]) -> Burden {
@@ -84,22 +117,34 @@ mod tests {
         let worse = way([Some(9), Some(6), Some(2), Some(1)]);
         let clean = way([Some(9), Some(6), Some(2), Some(0)]);
         let alike = way([Some(6), Some(3), Some(0), Some(0)]);
-        assert_eq!(verdict(std::slice::from_ref(&worse), &threads).0, Holds);
-        assert_eq!(verdict(&[worse.clone(), clean.clone()], &threads).0, Qualified);
-        assert_eq!(verdict(&[worse.clone(), clean, alike], &threads).0, Refuted);
-        assert_eq!(verdict(&[way([None; 4])], &threads).0, Undecided);
-        assert_eq!(verdict(&[worse, way([None; 4])], &threads).0, Holds);
+        let verdict = |processes: &[Burden]| ruling(processes, &threads).verdict;
+        assert_eq!(verdict(std::slice::from_ref(&worse)), Holds);
+        assert_eq!(verdict(&[worse.clone(), clean.clone()]), Qualified);
+        assert_eq!(verdict(&[worse.clone(), clean, alike]), Refuted);
+        assert_eq!(verdict(&[way([None; 4])]), Undecided);
+        assert_eq!(verdict(&[worse, way([None; 4])]), Holds);
         let hardly_counted = way([None, None, None, Some(0)]); // Nobody knows whether it is as simple.
-        assert_eq!(verdict(&[hardly_counted], &threads).0, Qualified);
-        assert_eq!(verdict(&[], &threads).0, Undecided);
+        assert_eq!(verdict(&[hardly_counted]), Qualified);
+        assert_eq!(verdict(&[]), Undecided);
     }
 
     #[test]
     fn what_could_not_be_counted_has_no_say() {
         let threads = way([Some(6), None, Some(0), Some(0)]);
-        let (verdict, because) = verdict(&[way([Some(9), Some(1), None, Some(1)])], &threads);
-        assert_eq!(verdict, Holds);
-        assert!(because.contains("more lines in 1 of 1, more duties"), "{because}");
+        let ruling = ruling(&[way([Some(9), Some(1), None, Some(1)])], &threads);
+        assert_eq!(ruling.verdict, Holds);
+        assert!(ruling.because.contains("more lines and duties"), "{}", ruling.because);
+    }
+
+    #[test]
+    fn the_condition_names_what_is_true_and_what_is_not() {
+        let threads = way([Some(6), Some(3), Some(0), Some(0)]);
+        let in_part = |counts| ruling(&[way(counts)], &threads).condition.unwrap().says;
+        assert_eq!(
+            in_part([Some(9), None, Some(0), Some(0)]),
+            "true of lines, not of system calls and duties after crashes"
+        );
+        assert_eq!(in_part([None, None, None, Some(0)]), "true of no count for all mechanisms");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::burden::{Burden, duties};
 use super::programs::{MESSAGE, PROGRAMS};
 use super::system_calls::{self, Counted, PerMessage, name_of};
 use super::text::{self, Used, Written};
-use crate::abilities::lines::{Between, MECHANISMS};
+use crate::abilities::lines::{Between, MECHANISMS, MPSC};
 use crate::abilities::{Abilities, Seen};
 use crate::peer_death::ways::Names;
 
@@ -16,7 +16,7 @@ use crate::peer_death::ways::Names;
 const SNIPPETS: &[(&str, &str, &str)] = &[
     ("pipe", "pipe_pair", include_str!("../../snippets/pipe_pair.rs")),
     ("named FIFO", "fifo", include_str!("../../snippets/fifo.rs")),
-    ("Unix stream", "socket_pair", include_str!("../../snippets/socket_pair.rs")),
+    ("Unix stream socket", "socket_pair", include_str!("../../snippets/socket_pair.rs")),
     ("POSIX queue", "message_queue", include_str!("../../snippets/message_queue.rs")),
     ("eventfd", "event", include_str!("../../snippets/event.rs")),
     ("memory + futex", "shared_region", include_str!("../../snippets/shared_region.rs")),
@@ -98,6 +98,36 @@ pub fn lines_by_kind_and_in_all() -> (usize, usize) {
     (by_kind, SNIPPETS.iter().map(|(_, _, text)| text.matches('\n').count()).sum())
 }
 
+/// The four counts that decide, the least first: of every mechanism between processes, and of the channel.
+pub fn counts(rows: &[Row]) -> Table {
+    let cells = |row: &Row| {
+        let burden = row.burden();
+        let number = |count: Option<usize>| count.map_or(Cell::Nothing, |count| Cell::Number(count as f64));
+        let (name, lines) = match &row.arrived {
+            Err(why) => (burden.name.to_owned(), Cell::Skipped { skipped: why.clone() }),
+            Ok(_) if row.is_between_processes() => (burden.name.to_owned(), number(burden.lines)),
+            Ok(_) => (format!("{}, threads", burden.name), number(burden.lines)),
+        };
+        let rest = [burden.can_fail, burden.system_calls, burden.duties].map(number);
+        [Cell::Text(name), lines].into_iter().chain(rest).collect()
+    };
+    let mut shown: Vec<&Row> =
+        rows.iter().filter(|row| row.is_between_processes() || row.abilities.name == MPSC).collect();
+    shown.sort_by_key(|row| (row.arrived.is_err(), row.used.lines, row.used.can_fail));
+    let column = |name| Column::value(name, "");
+    Table {
+        title: "The smallest program that sends 64 bytes".to_owned(),
+        columns: vec![
+            Column::label("mechanism"),
+            column("lines"),
+            column("places to fail"),
+            column("system calls"),
+            column("duties after a crash"),
+        ],
+        rows: shown.into_iter().map(cells).collect(),
+    }
+}
+
 pub fn programs(rows: &[Row]) -> Table {
     let cells = |row: &Row| {
         let number = |count: usize| Cell::Number(count as f64);
@@ -114,10 +144,9 @@ pub fn programs(rows: &[Row]) -> Table {
         cells
     };
     Table {
-        title: "The smallest program that sends 64 bytes to whom it has started, and what a killed peer asks for"
-            .to_owned(),
+        title: "The smallest program in detail, and what a killed peer asks for".to_owned(),
         columns: vec![
-            Column::label("by"),
+            Column::label("mechanism"),
             Column::value("lines", ""),
             Column::value("can fail", ""),
             Column::value("unsafe", ""),
@@ -142,12 +171,12 @@ pub fn calls(rows: &[Row]) -> Table {
         vec![name_of_row(row), set_up, awaited, present]
     };
     Table {
-        title: "System calls of both sides".to_owned(),
+        title: "System calls of both sides, together".to_owned(),
         columns: vec![
-            Column::label("by"),
+            Column::label("mechanism"),
             Column::value("set-up", ""),
-            Column::value("a message that is slept for", ""),
-            Column::value("one that is there already", ""),
+            Column::value("message slept for", ""),
+            Column::value("message there already", ""),
         ],
         rows: rows.iter().map(cells).collect(),
     }
@@ -175,7 +204,7 @@ pub fn snippets() -> Table {
         vec![what, file, number(lines), number(unsafe_blocks), number(items), number(errors)]
     };
     Table {
-        title: "What somebody had to write before: the snippets around each way".to_owned(),
+        title: "The snippets that these programs rest on".to_owned(),
         columns: vec![
             Column::label("for"),
             Column::value("snippet", ""),

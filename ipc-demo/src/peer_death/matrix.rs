@@ -1,7 +1,9 @@
 //! What was seen, mechanism by mechanism: plain data, which a table and other demonstrations are made from.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result};
-use shared::number::count;
+use shared::number::{counted, with_unit};
 use shared::{Cell, Column, Mood, Table, refused};
 
 use super::scene::{Dies, OnSigpipe, Sight, play};
@@ -56,14 +58,32 @@ impl Row {
         self.seen.iter().flatten().flat_map(Deaths::both)
     }
 
+    /// What became of writers that got EPIPE, and did not ignore SIGPIPE.
+    pub fn by_sigpipe(&self) -> impl Iterator<Item = &Answer> {
+        self.seen.iter().flatten().filter_map(|deaths| deaths.sigpipe.as_ref())
+    }
+
     /// Whether both sides learn of the other's death, in every round.
     pub fn notices(&self) -> bool {
         self.seen.is_ok() && self.sights().all(|sight| notices(&sight.answer))
     }
 
+    /// How many of both sides do not; more where nothing was seen.
+    pub fn untold(&self) -> usize {
+        if self.seen.is_err() { usize::MAX } else { SIDES.iter().filter(|survivor| !self.tells(**survivor)).count() }
+    }
+
+    fn tells(&self, survivor: Survivor) -> bool {
+        self.seen.iter().flatten().all(|deaths| notices(&survivor(deaths).answer))
+    }
+
     /// What was lost with the reader: the most of any round.
     pub fn lost(&self) -> u64 {
         self.seen.iter().flatten().map(|deaths| deaths.reader_died.lost()).max().unwrap_or(0)
+    }
+
+    fn lost_exactly(&self) -> String {
+        counted(self.lost() as usize, self.way.unit.trim_end_matches('s'))
     }
 
     /// What was left in any round, each once.
@@ -74,6 +94,13 @@ impl Row {
         left
     }
 }
+
+/// What one side saw of the other's death.
+type Survivor = fn(&Deaths) -> &Sight;
+
+const READER: Survivor = |deaths| &deaths.writer_died;
+const WRITER: Survivor = |deaths| &deaths.reader_died;
+const SIDES: [Survivor; 2] = [READER, WRITER];
 
 pub fn notices(answer: &Answer) -> bool {
     matches!(answer, Answer::End | Answer::Error(_) | Answer::Killed(_))
@@ -86,60 +113,78 @@ pub fn is_silent_to_its_writer(rows: &[Row], name: &str) -> bool {
     died.any(|answer| matches!(answer, Answer::Silence(_)))
 }
 
+/// What each side sees, in short.
 pub fn table(rows: &[Row]) -> Table {
+    let cells = |row: &Row| {
+        let Ok(seen) = &row.seen else { return skipped(row) };
+        let [reader, writer] = SIDES.map(|survivor| {
+            let says = each_once(seen.iter().map(|deaths| in_words(&survivor(deaths).answer)));
+            word(says, row.tells(survivor))
+        });
+        let lost = match (row.lost(), row.way.unit) {
+            (0, _) => "nothing".to_owned(),
+            (bytes, "bytes") => with_unit("bytes", bytes as f64),
+            _ => row.lost_exactly(),
+        };
+        let left = if row.left().is_empty() { "nothing".to_owned() } else { row.left().join(", ") };
+        vec![
+            Cell::Text(row.way.name.to_owned()),
+            reader,
+            writer,
+            word(lost, row.lost() == 0),
+            word(left, row.left().is_empty()),
+        ]
+    };
     Table {
-        title: "One side is killed in the middle of a message".to_owned(),
-        columns: vec![
-            Column::label("by"),
-            Column::value("the reader sees", ""),
-            Column::value("the writer sees", ""),
-            Column::value("lost unread", ""),
-            Column::value("left behind", ""),
-        ],
+        title: "What the survivor sees, what is lost unread, what stays behind".to_owned(),
+        columns: ["mechanism", "reader sees", "writer sees", "lost", "left behind"].map(column).into(),
         rows: rows.iter().map(cells).collect(),
     }
 }
 
-fn cells(row: &Row) -> Vec<Cell> {
-    let name = Cell::Text(row.way.name.to_owned());
-    let seen = match &row.seen {
-        Ok(seen) => seen,
-        Err(why) => {
-            return vec![name, Cell::Skipped { skipped: why.clone() }, Cell::Nothing, Cell::Nothing, Cell::Nothing];
-        }
+/// What the reader had, where the silent slept, and how much was lost, exactly.
+pub fn details(rows: &[Row]) -> Table {
+    let cells = |row: &Row| {
+        let Ok(seen) = &row.seen else { return skipped(row) };
+        let had = seen.iter().map(|deaths| if deaths.writer_died.received > 0 { "half" } else { "nothing" }.to_owned());
+        let [reader, writer] = SIDES.map(|survivor| {
+            let calls = seen.iter().filter_map(|deaths| match &survivor(deaths).answer {
+                Answer::Silence(call) => Some(call.clone()),
+                _ => None,
+            });
+            Cell::Text(each_once(calls))
+        });
+        vec![
+            Cell::Text(row.way.name.to_owned()),
+            Cell::Text(each_once(had)),
+            reader,
+            writer,
+            Cell::Text(row.lost_exactly()),
+        ]
     };
-    let word = |says: Vec<String>, good: bool| {
-        let mood = if good { Mood::Good } else { Mood::Bad };
-        Cell::Word { says: each_once(says).join(" or "), mood }
-    };
-    let aware = |sight: fn(&Deaths) -> &Sight| seen.iter().all(|deaths| notices(&sight(deaths).answer));
-    let reader = seen.iter().map(|deaths| {
-        let had = if deaths.writer_died.received > 0 { "half" } else { "nothing" };
-        format!("{had}, then {}", in_words(&deaths.writer_died.answer))
-    });
-    let reader = reader.collect();
-    let writer = seen.iter().map(|deaths| match &deaths.sigpipe {
-        Some(Answer::Killed(signal)) => format!("EPIPE or {signal}"),
-        _ => in_words(&deaths.reader_died.answer),
-    });
-    let lost = row.lost();
-    let unit = if lost == 1 { row.way.unit.trim_end_matches('s') } else { row.way.unit };
-    let left = row.left();
-    let left = if left.is_empty() { vec!["nothing".to_owned()] } else { vec![left.join(", ")] };
-    let clean = row.left().is_empty();
-    vec![
-        name,
-        word(reader, aware(|deaths| &deaths.writer_died)),
-        word(writer.collect(), aware(|deaths| &deaths.reader_died)),
-        word(vec![format!("{} {unit}", count(lost))], lost == 0),
-        word(left, clean),
-    ]
+    Table {
+        title: "What the reader had of the message, and in which call the silent sleep".to_owned(),
+        columns: ["mechanism", "reader had", "reader sleeps in", "writer sleeps in", "lost"].map(column).into(),
+        rows: rows.iter().map(cells).collect(),
+    }
 }
 
-fn each_once(mut words: Vec<String>) -> Vec<String> {
-    words.sort();
-    words.dedup();
-    words
+fn column(name: &str) -> Column {
+    if name == "mechanism" { Column::label(name) } else { Column::value(name, "") }
+}
+
+fn skipped(row: &Row) -> Vec<Cell> {
+    let why = row.seen.as_ref().err().cloned().unwrap_or_default();
+    let name = Cell::Text(row.way.name.to_owned());
+    vec![name, Cell::Skipped { skipped: why }, Cell::Nothing, Cell::Nothing, Cell::Nothing]
+}
+
+fn word(says: String, good: bool) -> Cell {
+    Cell::Word { says, mood: if good { Mood::Good } else { Mood::Bad } }
+}
+
+fn each_once(words: impl Iterator<Item = String>) -> String {
+    words.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" or ")
 }
 
 fn in_words(answer: &Answer) -> String {
@@ -147,8 +192,8 @@ fn in_words(answer: &Answer) -> String {
         Answer::End => "end".to_owned(),
         Answer::Error(name) => name.clone(),
         Answer::Killed(signal) => signal.to_string(),
-        Answer::Silence(call) => format!("silence ({call})"),
+        Answer::Silence(_) => "silence".to_owned(),
         Answer::Unaware => "no error".to_owned(),
-        Answer::Whole => "half taken for whole".to_owned(),
+        Answer::Whole => "half as whole".to_owned(),
     }
 }

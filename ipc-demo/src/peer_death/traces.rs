@@ -12,12 +12,12 @@ use super::ways::Names;
 pub fn look(names: &Names, port: Option<u16>) -> Vec<String> {
     let mut left = files(names);
     if fs::exists(format!("/dev/shm/{}", names.system)).unwrap_or(false) {
-        left.push("memory in /dev/shm".to_owned());
+        left.push("shared memory".to_owned());
     }
     // By opening it: a queue is there without any directory that would list it.
     if let Ok(queue) = mq_open(format!("/{}", names.system).as_str(), MQ_OFlag::O_RDONLY, Mode::empty(), None) {
         let _ = mq_close(queue);
-        left.push("queue".to_owned());
+        left.push("POSIX queue".to_owned());
     }
     left.extend(port.and_then(tcp_state));
     left
@@ -27,14 +27,14 @@ fn files(names: &Names) -> Vec<String> {
     let entries = fs::read_dir(&names.directory).into_iter().flatten().filter_map(Result::ok);
     let kind = |kind: fs::FileType| {
         if kind.is_fifo() {
-            "FIFO"
+            "named FIFO"
         } else if kind.is_socket() {
-            "socket"
+            "socket file"
         } else {
-            "other"
+            "another file"
         }
     };
-    entries.filter_map(|entry| Some(format!("{} file", kind(entry.file_type().ok()?)))).collect()
+    entries.filter_map(|entry| Some(kind(entry.file_type().ok()?).to_owned())).collect()
 }
 
 /// What the kernel keeps of a connection at that port that no process has any more.
