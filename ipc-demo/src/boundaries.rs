@@ -13,9 +13,9 @@ pub const DEMO: Demo = Demo {
     name: "boundaries",
     question: "Does a message arrive as one piece, and can two writers' messages mix?",
     claims: &[],
-    rule: "Every cell is what one child sent and its parent read. That a record is torn is forced: its writer is stopped \
-           while it waits in a nearly full pipe, and another one writes meanwhile. How often it happens by itself is \
-           counted.",
+    rule: "It gives no verdict. A child sends, and its parent reads; every cell is what was read. A record is torn by \
+           force: its writer is stopped while it waits in a nearly full pipe, and another one writes meanwhile. How \
+           often it happens by itself is counted.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "ipc-demo/snippets/framed.rs", text: include_str!("../snippets/framed.rs") },
@@ -31,7 +31,7 @@ fn run(stage: &mut Stage) -> Result<()> {
         "A child sends four messages, 'one', 'three', an empty one and 'last', and ends. Only then its parent reads: how \
          many pieces does it get?",
     );
-    let (merging, keeping) = messages::show(stage)?;
+    let (merging, keeping, seen) = messages::show(stage)?;
     stage.note("A stream also cuts: one write of 1 MiB, and a reader that asks for 1 MiB each time.");
     let most_pieces = pieces::show(stage)?;
     stage.note(
@@ -41,15 +41,21 @@ fn run(stage: &mut Stage) -> Result<()> {
     let torn = torn::show(stage)?;
     stage.note("And without any stopping: three writers as fast as they can, in one pipe, every byte checked.");
     let (by_luck, of) = luck::show(stage)?;
-    let mixed = match torn {
-        Some(bytes) => format!("a record of {bytes} bytes was torn by another writer, one of PIPE_BUF was not"),
-        None => "no record could be torn by force here".to_owned(),
-    };
-    stage.answer(format!(
-        "It depends on the mechanism: {merging} merged four messages into one read and {keeping} kept them apart; one \
-         write of 1 MiB came in up to {most_pieces} reads; {mixed}; left to luck, {} of {} larger ones were torn.",
+    stage.note(format!(
+        "One write of 1 MiB came in up to {} reads. Left to luck, {} of {} records above {} bytes were torn.",
+        count(most_pieces as u64),
         count(by_luck as u64),
         count(of as u64),
+        count(luck::ATOMIC_BYTES as u64),
     ));
+    let mixed = match torn {
+        Some(bytes) => format!("two writers can mix: the smallest torn record had {} bytes", count(bytes as u64)),
+        None => "no two writers' records could be made to mix".to_owned(),
+    };
+    stage.headline(format!("{keeping} of {seen} mechanisms keep messages apart"));
+    stage.answer(format!(
+        "{keeping} of {seen} mechanisms keep messages apart, {merging} merge them. In one pipe, {mixed}."
+    ));
+    stage.advise("On a stream, send each message's length first: copy `framed`.");
     Ok(())
 }

@@ -10,8 +10,8 @@ pub const DEMO: Demo = Demo {
     name: "signals",
     question: "How many of a hundred signals arrive, and what can a signal carry?",
     claims: &[],
-    rule: "A child has the signals blocked, so that none can be taken before all are sent; what it then finds pending is \
-           counted, each with its value.",
+    rule: "It gives no verdict. A child has the signals blocked, so that none can be taken before all are sent. What it \
+           then finds pending is counted, each with its value.",
     extras: Extras::NONE,
     snippets: &[Snippet {
         path: "ipc-demo/snippets/queued_signal.rs",
@@ -27,14 +27,14 @@ fn run(stage: &mut Stage) -> Result<()> {
     ));
     let kinds = sent::show(stage)?;
     stage.note("Real-time signals are kept one by one, and that takes room, which has a limit:");
-    let accepted = limit::show(stage)?;
-    let arrived = |kind: usize| kinds[kind].values.len();
+    limit::show(stage)?;
+    let [standard, real_time] = [1, 3].map(|kind: usize| kinds[kind].values.len());
+    let sent = sent::COUNT;
+    stage.headline(format!("{standard} of {sent} arrived, {real_time} if real-time"));
     stage.answer(format!(
-        "Of {0} standard signals {1} arrived, with the first one's value; of {0} real-time ones {2}, in order and each with \
-         its value; a receiver that may have no more than {accepted} of them pending makes the sender fail, and loses none.",
-        sent::COUNT,
-        arrived(1),
-        arrived(3),
+        "{standard} of {sent} standard signals arrived, and {real_time} of {sent} real-time ones. A signal carries its \
+         number and, sent by sigqueue, one integer."
     ));
+    stage.advise("To count events by signals, send real-time ones: copy `queued_signal`.");
     Ok(())
 }

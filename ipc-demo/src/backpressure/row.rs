@@ -1,5 +1,6 @@
 //! One row: what was taken, what the writer saw then, and what arrived.
 
+use super::message::BYTES;
 use shared::number::{chosen_with_unit, count, with_unit};
 use shared::{Cell, Column, Mood, Table};
 
@@ -32,13 +33,26 @@ pub enum Then {
     Skipped(String),
 }
 
+impl Row {
+    /// Those that wait come first, soonest first; then those that tell nothing.
+    pub fn rank(&self) -> (u8, u64) {
+        let told = match self.then {
+            Then::Waits { .. } => 0,
+            Then::Loses => 1,
+            Then::Grows { .. } | Then::NeverWaited => 2,
+            Then::Skipped(_) => 3,
+        };
+        (told, self.messages.unwrap_or(0))
+    }
+}
+
 pub fn table(rows: &[Row]) -> Table {
     Table {
-        title: String::new(),
+        title: format!("How many messages of {} are taken while nobody reads", with_unit("bytes", BYTES as f64)),
         columns: vec![
-            Column::label("by"),
-            Column::value("messages", ""),
-            Column::value("bytes", ""),
+            Column::label("mechanism"),
+            Column::value("taken", ""),
+            Column::value("size", ""),
             Column::value("then the writer", ""),
             Column::value("arrived", ""),
         ],
@@ -55,11 +69,9 @@ fn cells(row: &Row) -> Vec<Cell> {
     let (says, mood) = match &row.then {
         Then::Waits { or_error: Some(error) } => (format!("waits, or gets {error}"), Mood::Good),
         Then::Waits { or_error: None } => ("waits".to_owned(), Mood::Good),
-        Then::Loses => (format!("is told nothing: {} lost", count(messages - row.arrived)), Mood::Bad),
-        Then::Grows { by_bytes } => {
-            (format!("is told nothing: grew by {}", with_unit("bytes", *by_bytes as f64)), Mood::Bad)
-        }
-        Then::NeverWaited => ("has not waited so far".to_owned(), Mood::Neutral),
+        Then::Loses => (format!("not told: {} lost", count(messages - row.arrived)), Mood::Bad),
+        Then::Grows { by_bytes } => (format!("not told: {} grown", with_unit("bytes", *by_bytes as f64)), Mood::Bad),
+        Then::NeverWaited => ("never waited here".to_owned(), Mood::Neutral),
         Then::Skipped(why) => (why.clone(), Mood::Neutral),
     };
     let number = |count: u64| match count {

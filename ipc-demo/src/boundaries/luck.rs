@@ -7,12 +7,13 @@ use anyhow::{Context, Result, ensure};
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 use process_demo::child::{Exit, fork};
+use shared::number::count;
 use shared::{Cell, Column, Stage, Table};
 
 use super::torn::runs;
 
 const WRITERS: [u8; 3] = [b'a', b'b', b'c'];
-const ATOMIC_BYTES: usize = 4096; // PIPE_BUF on Linux: a write up to this is never split.
+pub const ATOMIC_BYTES: usize = 4096; // PIPE_BUF on Linux: a write up to this is never split.
 const SIZES: [usize; 4] = [512, ATOMIC_BYTES, ATOMIC_BYTES + 1, 10_000];
 
 /// How many of the records that may be torn were, and how many there were.
@@ -31,7 +32,7 @@ pub fn show(stage: &mut Stage) -> Result<(usize, usize)> {
         rows.push(numbers.map(Cell::Number).to_vec());
     }
     stage.table(Table {
-        title: format!("{} writers, one pipe, one reader", WRITERS.len()),
+        title: format!("{} writers at once, one pipe, one reader; no byte was lost", WRITERS.len()),
         columns: vec![
             Column::x("record, bytes", ""),
             Column::value("records", ""),
@@ -40,7 +41,7 @@ pub fn show(stage: &mut Stage) -> Result<(usize, usize)> {
         ],
         rows,
     });
-    let says = format!("By luck too, no record up to {ATOMIC_BYTES} bytes was torn, and no byte was lost or changed");
+    let says = format!("Left to luck, no record up to {} bytes is torn", count(ATOMIC_BYTES as u64));
     stage.fact(says, small == 0, format!("{small} torn"));
     Ok(large)
 }

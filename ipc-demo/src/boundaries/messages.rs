@@ -10,15 +10,15 @@ use shared::{Cell, Column, Mood, Stage, Table, refused};
 use crate::link::{Link, Names, QUEUE_MESSAGE_BYTES, Way};
 
 const WAYS: [Way; 9] = [
-    Way::Pipe,
-    Way::Fifo,
+    Way::Queue,
+    Way::UnixSeqpacket,
+    Way::UnixDatagram,
+    Way::Udp,
+    Way::PacketPipe,
     Way::UnixStream,
     Way::Tcp,
-    Way::PacketPipe,
-    Way::UnixDatagram,
-    Way::UnixSeqpacket,
-    Way::Udp,
-    Way::Queue,
+    Way::Pipe,
+    Way::Fifo,
 ];
 const MESSAGES: [&[u8]; 4] = [b"one", b"three", b"", b"last"];
 const SMALL: usize = 4; // Less than 'three' has.
@@ -29,8 +29,8 @@ struct Received {
     error: Option<Errno>,
 }
 
-/// How many mechanisms merged all messages into one read, and how many kept them apart.
-pub fn show(stage: &mut Stage) -> Result<(usize, usize)> {
+/// How many mechanisms merged all messages into one read, how many kept them apart, and of how many.
+pub fn show(stage: &mut Stage) -> Result<(usize, usize, usize)> {
     let (mut rows, mut merging, mut keeping, mut as_promised, mut seen) = (Vec::new(), 0, 0, 0, 0);
     let mut empty_as_promised = 0;
     for way in WAYS {
@@ -52,15 +52,15 @@ pub fn show(stage: &mut Stage) -> Result<(usize, usize)> {
         empty_as_promised += usize::from(empty_came == (way.keeps_boundaries() && way != Way::PacketPipe));
         rows.push(row(way, &large, &small, kept));
     }
-    stage.table(table(rows));
+    stage.show(table(rows));
     if seen == 0 {
-        return Ok((0, 0)); // This machine refused every way: there is nothing to judge.
+        return Ok((0, 0, 0)); // This machine refused every mechanism: there is nothing to judge.
     }
-    let says = "Each stream merged the four messages into one read; each of the others kept them apart";
+    let says = "Streams merge four messages into one read; all others keep them apart";
     stage.fact(says, as_promised == seen, format!("{merging} merged and {keeping} kept, of {seen}"));
-    let says = "Sockets and queues that keep messages apart deliver an empty one too; pipes and streams swallow it";
+    let says = "Sockets and queues that keep messages apart deliver an empty one; pipes and streams swallow it";
     stage.fact(says, empty_as_promised == seen, format!("{empty_as_promised} of {seen}"));
-    Ok((merging, keeping))
+    Ok((merging, keeping, seen))
 }
 
 /// A child sends all messages and ends; then they are read with a buffer of that size.
@@ -108,7 +108,7 @@ fn row(way: Way, large: &Received, small: &Received, kept: bool) -> Vec<Cell> {
     let too_small = match small.error {
         Some(errno) => word(format!("{errno:?}"), Mood::Good),
         None if lost > 0 => word(format!("{lost} of 12 bytes lost"), Mood::Bad),
-        None => word(format!("read on: {}", sizes(small)), Mood::Neutral),
+        None => word(format!("goes on: {}", sizes(small)), Mood::Neutral),
     };
     vec![Cell::Text(way.name().to_owned()), Cell::Text(sizes(large)), boundaries, empty, too_small]
 }
@@ -120,12 +120,12 @@ fn table(rows: Vec<Vec<Cell>>) -> Table {
         row
     };
     Table {
-        title: "Messages of 3, 5, 0 and 4 bytes".to_owned(),
+        title: "A child sends 3, 5, 0 and 4 bytes; its parent reads".to_owned(),
         columns: vec![
-            Column::label("by"),
+            Column::label("mechanism"),
             Column::value("reads of", ""),
             Column::value("boundaries", ""),
-            Column::value("the empty one", ""),
+            Column::value("empty one", ""),
             Column::value("buffer of 4", ""),
         ],
         rows: rows.into_iter().map(fill).collect(),

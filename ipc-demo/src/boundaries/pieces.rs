@@ -24,7 +24,7 @@ pub fn show(stage: &mut Stage) -> Result<usize> {
                 most = most.max(pieces.len());
                 whole &= pieces.iter().sum::<usize>() == BYTES;
                 let largest = pieces.iter().max().copied().unwrap_or(0);
-                let rest = "the reader must ask again".to_owned();
+                let rest = "cut: the reader must ask again".to_owned();
                 let becomes = if pieces.len() == 1 { "whole".to_owned() } else { rest };
                 [Cell::Number(pieces.len() as f64), Cell::Number(largest as f64), Cell::Text(becomes)]
             }
@@ -41,12 +41,12 @@ pub fn show(stage: &mut Stage) -> Result<usize> {
     }
     stage.table(table(rows));
     if most == 0 {
-        return Ok(0); // This machine refused every way: there is nothing to judge.
+        return Ok(0); // This machine refused every mechanism: there is nothing to judge.
     }
     let says = "What came in pieces came whole and in order, every byte of it checked";
-    stage.fact(says, whole, format!("at most {most} pieces"));
-    let says = "One read need not return what one write wrote: for a stream a single read call is not enough";
-    stage.fact(says, most > 1, format!("{most} reads for one write"));
+    stage.check(says, whole, format!("at most {most} pieces"));
+    let says = "A stream may need several reads for what one write wrote";
+    stage.fact(says, most > 1, format!("up to {most} reads for one write of 1 MiB"));
     Ok(most)
 }
 
@@ -97,12 +97,12 @@ fn read_to_the_end(from: &End, sent: &[u8]) -> Result<Vec<usize>> {
 
 fn table(rows: Vec<Vec<Cell>>) -> Table {
     Table {
-        title: "One message of 1 MiB".to_owned(),
+        title: "One write of 1 MiB".to_owned(),
         columns: vec![
-            Column::label("by"),
+            Column::label("mechanism"),
             Column::value("reads", ""),
-            Column::value("largest", "bytes"),
-            Column::value("so", ""),
+            Column::value("largest, bytes", ""),
+            Column::value("so it is", ""),
         ],
         rows,
     }

@@ -37,12 +37,11 @@ pub fn show(stage: &mut Stage) -> Result<Option<usize>> {
         torn_sizes.extend(torn.then_some(bytes));
     }
     stage.table(table(rows));
-    let got = if torn_sizes.is_empty() { "none torn".to_owned() } else { format!("torn: {torn_sizes:?}") };
-    stage.fact(
-        format!("Records up to {ATOMIC_BYTES} bytes stay whole, and one of {} is torn", page_bytes + 1),
-        torn_sizes == [page_bytes + 1],
-        got,
-    );
+    let torn: Vec<String> = torn_sizes.iter().map(|&bytes| count(bytes as u64)).collect();
+    let got = if torn.is_empty() { "none torn".to_owned() } else { format!("torn: {}", torn.join(" and ")) };
+    let [whole, larger] = [ATOMIC_BYTES, page_bytes + 1].map(|bytes| count(bytes as u64));
+    let says = format!("Another writer tears a record of {larger} bytes, and none up to {whole}");
+    stage.fact(says, torn_sizes == [page_bytes + 1], got);
     Ok(torn_sizes.first().copied())
 }
 

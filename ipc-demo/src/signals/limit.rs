@@ -18,8 +18,8 @@ use super::sent::{decoded, kill, report};
 const ROOM: u64 = 50; // For a limit that is soon reached.
 const MOST: usize = 10_000; // If this many are accepted, there is no such limit here.
 
-/// How many a child accepted that may have some more pending than its user has already.
-pub fn show(stage: &mut Stage) -> Result<usize> {
+/// A child may have some more pending than its user has already.
+pub fn show(stage: &mut Stage) -> Result<()> {
     let signals = [libc::SIGUSR1, libc::SIGRTMIN()];
     block(&signals)?;
     let (gate, opener) = pipe().context("a pipe")?;
@@ -44,13 +44,13 @@ pub fn show(stage: &mut Stage) -> Result<usize> {
     let then = error.map_or("no error".to_owned(), |errno| format!("{errno:?}"));
     let got = format!("{accepted} accepted, then {then}; {} arrived", queued.len());
     let intact = queued.iter().map(|(_, number)| *number).eq(0..accepted);
-    let says = "At the limit the sender gets an error, and every signal that was accepted arrives";
+    let says = "At the limit the sender gets EAGAIN, and every signal accepted before arrives";
     stage.fact(says, error == Some(Errno::EAGAIN) && intact, got);
-    let says = "A standard signal by kill needs no room: it arrives at the limit too";
+    let says = "A standard signal needs no room: it arrives at the limit too";
     stage.fact(says, standard.is_ok() && first.len() == 1, format!("{} arrived", first.len()));
     let (soft, _) = getrlimit(Resource::RLIMIT_SIGPENDING)?;
     stage.note(format!("On this machine the limit for all processes of this user together is {}.", count(soft)));
-    Ok(accepted)
+    Ok(())
 }
 
 /// In the child: lowers the limit, says so, waits until everything is sent, and reports.

@@ -40,7 +40,7 @@ pub fn show(stage: &mut Stage) -> Result<Vec<Kind>> {
     for kind in &mut kinds {
         kind.values = taken.iter().filter(|(signal, _)| *signal == kind.signal).map(|(_, number)| *number).collect();
     }
-    stage.table(table(&kinds));
+    stage.show(table(&kinds));
     judge(stage, &kinds, &taken);
     Ok(kinds)
 }
@@ -90,18 +90,22 @@ pub fn kill(to: Pid, signal: c_int) -> io::Result<()> {
 fn judge(stage: &mut Stage, kinds: &[Kind], taken: &[(c_int, usize)]) {
     let counts = |kinds: &[Kind]| kinds.iter().map(|kind| kind.values.len()).collect::<Vec<_>>();
     let (standard, queued) = kinds.split_at(2);
-    let says = format!("Of {COUNT} standard signals of one number, one arrives: those that wait merge");
-    stage.fact(says, counts(standard) == [1, 1], format!("{:?}", counts(standard)));
-    let says = "The one that arrives has the first one's value; the other values are lost, and no sender was told";
-    stage.fact(says, kinds[1].values == [1], format!("{:?}", kinds[1].values));
-    let says = format!("Of {COUNT} real-time signals, {COUNT} arrive");
-    stage.fact(says, counts(queued) == [COUNT, COUNT], format!("{:?}", counts(queued)));
+    let says = format!("Of {COUNT} standard signals of one number one arrives: those that wait merge");
+    stage.fact(says, counts(standard) == [1, 1], format!("{} arrived", in_words(&counts(standard))));
+    let says = "The one that arrives has the first value; the others are lost, and no sender is told";
+    stage.fact(says, kinds[1].values == [1], format!("value {}", in_words(&kinds[1].values)));
+    let says = format!("Of {COUNT} real-time signals all {COUNT} arrive");
+    stage.fact(says, counts(queued) == [COUNT, COUNT], format!("{} arrived", in_words(&counts(queued))));
     let in_order = kinds[3].values.iter().copied().eq(1..=COUNT);
     let got = if in_order { "1, 2, 3 and so on" } else { "another order" };
     stage.fact("They come in the order in which they were sent, each with its value", in_order, got);
     let by_number = taken.is_sorted_by_key(|(signal, _)| *signal);
     let got = if by_number { "the last sent came first" } else { "another order" };
     stage.fact("Of different numbers the lowest comes first, though it was sent last", by_number, got);
+}
+
+fn in_words(numbers: &[usize]) -> String {
+    numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(" and ")
 }
 
 fn table(kinds: &[Kind]) -> Table {
@@ -111,13 +115,13 @@ fn table(kinds: &[Kind]) -> Table {
         let values = match (kind.carries, intact) {
             (false, _) => word("carries none", Mood::Neutral),
             (true, true) => word("all, in order", Mood::Good),
-            (true, false) => word(&format!("{:?} alone", kind.values), Mood::Bad),
+            (true, false) => word(&format!("{} alone", in_words(&kind.values)), Mood::Bad),
         };
         let count = |count: usize| Cell::Number(count as f64);
         vec![Cell::Text(kind.name.to_owned()), count(COUNT), count(kind.values.len()), values]
     };
     Table {
-        title: "Sent to a process that has them blocked".to_owned(),
+        title: "Sent to a child that has them blocked".to_owned(),
         columns: vec![
             Column::label("signal"),
             Column::value("sent", ""),
