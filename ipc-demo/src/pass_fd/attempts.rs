@@ -1,4 +1,4 @@
-//! In how many ways can one try to change memory whose descriptor one has?
+//! By how many means can one try to change memory whose descriptor one has?
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
@@ -11,29 +11,31 @@ use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use super::mapping::Mapping;
 use super::memory::PAGE_BYTES;
 
-/// One way to change a piece of memory of that many bytes.
+/// One means to change a piece of memory of that many bytes.
 pub struct Attempt {
     pub name: &'static str,
     pub make: fn(&File, u64) -> nix::Result<()>,
 }
 
-/// What the receiver writes where it can.
+/// What the child stores through a mapping where it can.
 pub const MARK: u64 = 0x0BAD_F00D;
+/// What it writes by a call before that: whoever reads the mark did not get it from there.
+const WRITTEN: u64 = !MARK;
 
 /// In an order in which each can succeed without seals, and leaves the memory in its size and with the mark in front.
 pub const ATTEMPTS: [Attempt; 8] = [
     Attempt { name: "write to the descriptor", make: |file, _| write(file) },
-    Attempt { name: "reopen it through /proc, and write", make: |file, _| write(&reopen(file)?) },
+    Attempt { name: "reopen it through /proc and write", make: |file, _| write(&reopen(file)?) },
     Attempt { name: "make it longer", make: |file, bytes| resize(file, bytes + PAGE_BYTES as u64) },
     Attempt { name: "make it shorter", make: |file, bytes| resize(file, bytes - PAGE_BYTES as u64) },
-    Attempt { name: "punch a hole into it", make: punch },
-    Attempt { name: "map it for writing, and write", make: |file, _| store(&Mapping::to_write(file, PAGE_BYTES)?) },
-    Attempt { name: "make a mapping for reading writable", make: |file, _| turn(&Mapping::to_read(file, PAGE_BYTES)?) },
-    Attempt { name: "add a seal of one's own", make: |file, _| seal(file) },
+    Attempt { name: "punch a hole", make: punch },
+    Attempt { name: "map it for writing and write", make: |file, _| store(&Mapping::to_write(file, PAGE_BYTES)?) },
+    Attempt { name: "make a read-only mapping writable", make: |file, _| turn(&Mapping::to_read(file, PAGE_BYTES)?) },
+    Attempt { name: "add a seal", make: |file, _| seal(file) },
 ];
 
 fn write(file: &File) -> nix::Result<()> {
-    file.write_all_at(&MARK.to_ne_bytes(), 0).map_err(errno)
+    file.write_all_at(&WRITTEN.to_ne_bytes(), 0).map_err(errno)
 }
 
 /// A second opening has the rights of its own flags, not of the descriptor that was handed over.

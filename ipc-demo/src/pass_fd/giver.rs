@@ -3,9 +3,8 @@
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use ipc_demo::framed::Framed;
@@ -20,8 +19,8 @@ use super::receiver::{self, receive_numbers};
 
 pub const HANDED_OVER: usize = 2 + Seals::ALL.len(); // A file, a socket, and a piece of memory for each way to seal.
 pub const ONE_TOO_MANY: usize = 3; // Two would do; the third shows that the two that fitted are closed again.
-const FIRST: &str = "The giver reads this,";
-const REST: &str = " the receiver that.";
+const FIRST: &str = "The parent reads this,";
+const REST: &str = " the child that.";
 pub const BEFORE: u64 = 1;
 pub const AFTER: u64 = 2;
 
@@ -32,25 +31,33 @@ pub struct Seen {
     pub outcomes: Vec<Vec<Option<String>>>,
     /// In the memory sealed against writing: before the attempts, and after.
     pub wrong_words: [u64; 2],
-    /// The shared word, before and after the giver changed it.
-    pub by_receiver: [u64; 2],
-    /// The word that the receiver may have changed.
-    pub by_giver: u64,
+    /// What the child found in mapped memory, before and after the parent changed it.
+    pub mapped: [u64; 2],
+    /// The same of an ordinary variable.
+    pub ordinary: [u64; 2],
+    /// What the parent found in memory that the child had mapped for writing.
+    pub by_parent: u64,
 }
 
 impl Seen {
-    /// The file and the socket did.
-    pub fn arrived(&self) -> bool {
-        self.arrived == [true, true]
+    /// The file and the socket.
+    pub fn arrived(&self) -> [bool; 2] {
+        self.arrived
+    }
+
+    /// How many descriptors the child could use, the pieces of memory too.
+    pub fn working(&self) -> usize {
+        self.arrived.into_iter().filter(|&works| works).count() + self.outcomes.len()
     }
 }
 
 pub fn hand_over(stage: &mut Stage, bytes: usize) -> Result<Seen> {
     let (ours, theirs) = UnixStream::pair().context("a socket pair")?;
     let mut copy = Some(ours);
+    let ordinary = AtomicU64::new(BEFORE); // On the stack: the child gets a copy.
     let work = || {
         drop(copy.take()); // The child's copy: what it never closes, it can never see closed.
-        receiver::play(&theirs).unwrap_or(1)
+        receiver::play(&theirs, &ordinary).unwrap_or(1)
     };
     // SAFETY: the child uses sockets, files and mappings of its own; nothing here is in shared memory yet.
     let child = unsafe { fork(work) }.context("starting a process")?;
@@ -71,13 +78,12 @@ pub fn hand_over(stage: &mut Stage, bytes: usize) -> Result<Seen> {
     let name = |&error: &u64| (error != 0).then(|| format!("{:?}", Errno::from_raw(error as i32)));
     let outcomes = errors.iter().map(|errors| errors.iter().map(name).collect()).collect();
     let wrong_words = receive_numbers(&mut receiver)?.try_into().ok().context("two counts")?;
-    let by_receiver = change_later(&mut receiver, &ours_to_write)?;
-    let mut word = [0; size_of::<u64>()];
-    pieces[Seals::None as usize].read_exact_at(&mut word, 0)?;
+    let [mapped, ordinary] = change_later(&mut receiver, &[&ours_to_write.words()[0], &ordinary])?;
+    let by_parent = Mapping::to_read(&pieces[Seals::None as usize], PAGE_BYTES).context("mapping memory")?.first();
     judge_truncation(stage, &ours, &mut receiver)?;
     let exit = child.wait()?;
     ensure!(exit == Exit::Code(0), "the receiver failed: {exit}");
-    Ok(Seen { arrived, outcomes, wrong_words, by_receiver, by_giver: u64::from_ne_bytes(word) })
+    Ok(Seen { arrived, outcomes, wrong_words, mapped, ordinary, by_parent })
 }
 
 /// A file without a name, of which this process has read the first half.
@@ -101,7 +107,7 @@ fn seal_all(stage: &mut Stage, pieces: &[File; Seals::ALL.len()]) -> Result<Mapp
     mapping.words()[0].store(BEFORE, Relaxed);
     let early = seal(piece, Seals::Write).err();
     let got = early.map_or("done".to_owned(), |errno| format!("{errno:?}"));
-    let says = "While somebody has it mapped for writing, memory cannot be sealed with F_SEAL_WRITE";
+    let says = "F_SEAL_WRITE is refused while somebody has the memory mapped for writing";
     stage.fact(says, early == Some(Errno::EBUSY), got);
     match seal(piece, Seals::FutureWrite) {
         // A kernel that does not know the seal takes it for a mistake of ours.
@@ -122,24 +128,22 @@ fn judge_arrival(
     let closing = receive_numbers(receiver)?[0];
     let left = file.read(&mut [0])?; // A bare read: whether there is anything at all is the question.
     let (by_file, by_socket) = (rest == REST && left == 0, answer.is_some());
-    stage.fact(
-        "The receiver read on where the giver had stopped, and then the giver was at the end too: one offset",
-        by_file,
-        format!("'{first}' here, '{rest}' there, {left} bytes left"),
-    );
+    let says = "Parent and child share one offset in the file: one reads on where the other stopped";
+    stage.fact(says, by_file, format!("'{first}' here, '{rest}' there, {left} bytes left"));
     let got = if by_socket { "it came" } else { "nothing came" };
-    stage.fact("The receiver's answer came through the socket that it had been handed", by_socket, got);
-    let says = "Every descriptor it received closes on exec from the first moment";
-    stage.fact(says, closing == HANDED_OVER as u64, format!("{closing} of {HANDED_OVER}"));
+    stage.fact("The child's answer comes through the socket that it was handed", by_socket, got);
+    let says = "Every received descriptor closes on exec";
+    stage.check(says, closing == HANDED_OVER as u64, format!("{closing} of {HANDED_OVER}"));
     Ok([by_file, by_socket])
 }
 
-/// Changes the shared word once the receiver has reported it; returns both reports.
-fn change_later(receiver: &mut Framed<UnixStream>, ours: &Mapping) -> Result<[u64; 2]> {
-    let before = receive_numbers(receiver)?[0];
-    ours.words()[0].store(AFTER, Relaxed); // The message orders it before the receiver's second look.
+/// Changes both words once the child has reported them; returns what it found in each, before and after.
+fn change_later(receiver: &mut Framed<UnixStream>, words: &[&AtomicU64; 2]) -> Result<[[u64; 2]; 2]> {
+    let before: [u64; 2] = receive_numbers(receiver)?.try_into().ok().context("two words")?;
+    words.iter().for_each(|word| word.store(AFTER, Relaxed)); // The message orders it before the child's second look.
     receiver.send(b"look again")?;
-    Ok([before, receive_numbers(receiver)?[0]])
+    let after: [u64; 2] = receive_numbers(receiver)?.try_into().ok().context("two words")?;
+    Ok([0, 1].map(|index| [before[index], after[index]]))
 }
 
 fn judge_truncation(stage: &mut Stage, ours: &UnixStream, receiver: &mut Framed<UnixStream>) -> Result<()> {
@@ -148,9 +152,9 @@ fn judge_truncation(stage: &mut Stage, ours: &UnixStream, receiver: &mut Framed<
     send_fds(ours, &[ours.as_fd(); ONE_TOO_MANY])?;
     let [error, before, after] = receive_numbers(receiver)?.try_into().ok().context("three numbers")?;
     let errno = Errno::from_raw(error as i32);
-    let got = format!("{errno:?}, {before} open before and {after} after");
+    let got = format!("{errno:?}; {before} open before, {after} after");
     let says = format!(
-        "With room for {} of {ONE_TOO_MANY} descriptors the receiver gets an error and keeps none of them",
+        "With room for {} of {ONE_TOO_MANY} descriptors, the child gets an error and keeps none",
         ONE_TOO_MANY - 1
     );
     stage.fact(says, errno == Errno::EMFILE && before == after, got);

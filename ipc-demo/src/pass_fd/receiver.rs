@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use anyhow::{Context, Result};
 use ipc_demo::framed::Framed;
@@ -19,7 +19,7 @@ use super::mapping::Mapping;
 use super::memory::{Seals, word};
 
 /// Reports through the very socket that it is handed.
-pub fn play(from_giver: &UnixStream) -> Result<u8> {
+pub fn play(from_giver: &UnixStream, ordinary: &AtomicU64) -> Result<u8> {
     let batch = receive_fds(from_giver, HANDED_OVER)?.context("nothing came")?;
     let closing_on_exec = batch.iter().filter(|fd| closes_on_exec(fd)).count();
     let [file, socket, pieces @ ..] = <[OwnedFd; HANDED_OVER]>::try_from(batch).ok().context("too few came")?;
@@ -32,9 +32,10 @@ pub fn play(from_giver: &UnixStream) -> Result<u8> {
     check_and_attempt(&mut giver, &pieces)?;
 
     let shared = Mapping::to_read(&pieces[Seals::FutureWrite as usize], size_of::<u64>())?;
-    send_numbers(&mut giver, &[shared.first()])?;
+    let look = || [shared.first(), ordinary.load(Relaxed)];
+    send_numbers(&mut giver, &look())?;
     giver.receive()?.context("the giver went")?; // By now it has written something else.
-    send_numbers(&mut giver, &[shared.first()])?;
+    send_numbers(&mut giver, &look())?;
     send_numbers(&mut giver, &take_more_than_fits(from_giver)?)?;
     Ok(0)
 }
