@@ -1,4 +1,4 @@
-//! Can two programs send each other Rust values, channels and memory, and what does it cost?
+//! Can programs send each other Rust values, channels and memory, and at what cost?
 
 mod blocking;
 mod message;
@@ -10,14 +10,15 @@ use shared::number::{chosen_with_unit, count};
 use shared::{Demo, Extras, Snippet, Stage};
 
 use crate::version;
+use blocking::Filled;
 
 pub const DEMO: Demo = Demo {
     name: "typed",
-    question: "Can two programs send each other Rust values, channels and memory, and what does it cost?",
+    question: "Can programs send each other Rust values, channels and memory? At what cost?",
     claims: &[],
     rule: "It gives no verdict. Two programs, this one and this one started again, meet by a name alone; what arrives is \
-           compared with what was sent. Descriptors are counted in /proc/self/fd. A sender counts as blocked when it is \
-           seen asleep twice in one and the same sleep, with one and the same count of messages, and nobody receives.",
+           compared with what was sent. Descriptors are counted in /proc/self/fd. A sender counts as blocked if nobody \
+           receives and two looks find it in the same sleep, with the same count of messages.",
     extras: Extras { roles: &[peer::ROLE], ..Extras::NONE },
     snippets: &[Snippet { path: "ipc-demo/snippets/typed.rs", text: include_str!("../snippets/typed.rs") }],
     run,
@@ -31,30 +32,33 @@ fn run(stage: &mut Stage) -> Result<()> {
     ));
     let talk = talk::show(stage)?;
     stage.note(
-        "Its README says that its channels are unbounded and that send() never blocks. A child sends, nobody receives:",
+        "Its README says that its channels are unbounded and that send() never blocks. So a child sends, and nobody \
+         receives.",
     );
     let filled = blocking::show(stage)?;
-    let blocked = filled.iter().filter(|filled| filled.asleep_in.is_some()).count();
-    if blocked > 0 {
+    let blocked: Vec<&Filled> = filled.iter().filter(|filled| filled.asleep_in.is_some()).collect();
+    if !blocked.is_empty() {
         stage.note(format!(
             "So here the channel is as long as a socket's buffer. This is ipc-channel {version} on Linux; \
              servo/ipc-channel#275 reported the same in 2021 for version 0.15, after 278 messages of 3 bytes. Two sides \
              that both send before they receive can wait for each other for ever."
         ));
     }
-    let sizes: Vec<String> = filled
-        .iter()
-        .filter(|filled| filled.asleep_in.is_some())
-        .map(|filled| format!("{} of {}", count(filled.sent), chosen_with_unit("bytes", filled.bytes as f64)))
-        .collect();
-    let waits = match blocked {
-        0 => "send() never waited here".to_owned(),
-        _ => format!("send() waits once the socket is full, here after {}", sizes.join(", ")),
+    let (copies, descriptors) = (talk.copies, talk.descriptors_of_copies);
+    stage.headline(format!("{descriptors} descriptors for {copies} copies of a sender"));
+    let arrived =
+        if talk.intact { "Yes, values, channels and memory arrive as sent" } else { "Not all arrives as sent" };
+    let waits = match blocked.last() {
+        Some(Filled { bytes, sent, .. }) => {
+            let size = chosen_with_unit("bytes", *bytes as f64);
+            format!("send() blocks while nobody receives: here after {} messages of {size}", count(*sent))
+        }
+        None => "send() never blocked here".to_owned(),
     };
-    stage.answer(format!(
-        "Yes: values, channels and memory arrived as they were sent; but each copy of a sender costs its receiver a \
-         descriptor ({} for {}), and {waits}.",
-        talk.descriptors_of_copies, talk.copies,
-    ));
+    stage.answer(format!("{arrived}. But {copies} copies of a sender cost {descriptors} descriptors, and {waits}."));
+    stage.advise(match blocked.as_slice() {
+        [] => "Send Rust values between programs: copy `typed`.",
+        _ => "Send Rust values between programs: copy `typed`; send() may block.",
+    });
     Ok(())
 }

@@ -30,22 +30,26 @@ pub fn show(stage: &mut Stage, name: &str) -> Result<String> {
     let (share, _) = getrlimit(Resource::RLIMIT_MSGQUEUE)?;
     let beyond = [
         ("highest priority", u64::from(PRIORITY), outcome(&too_urgent)),
-        ("bytes in a message of a queue made for 64", MESSAGE_BYTES as u64, outcome(&too_long)),
-        ("messages in a queue made for 4", filled as u64, outcome(&one_more)),
-        ("messages per queue (msg_max)", most_messages as u64, outcome(&create(most_messages + 1, 1))),
-        ("bytes per message (msgsize_max)", most_bytes as u64, outcome(&create(1, most_bytes + 1))),
-        ("queues of that size at once, for this user", queues as u64, no_more),
+        ("bytes of a message, in a queue made for 64", MESSAGE_BYTES as u64, outcome(&too_long)),
+        ("messages, in a queue made for 4", filled as u64, outcome(&one_more)),
+        ("messages of any queue (msg_max)", most_messages as u64, outcome(&create(most_messages + 1, 1))),
+        ("bytes of any message (msgsize_max)", most_bytes as u64, outcome(&create(1, most_bytes + 1))),
+        ("queues of that size, for this user", queues as u64, no_more),
     ];
     stage.table(table(&beyond));
     let refused = |index: usize, expected: &str| beyond[index].2 == expected;
     let got = beyond[..3].iter().map(|(_, _, outcome)| outcome.as_str()).collect::<Vec<_>>().join(", ");
-    let says = "Too urgent, too long, one too many: each is an error to the sender, and nothing is cut short";
+    let says = "What is too urgent, too long or one too many is refused, never cut";
     stage.fact(says, refused(0, "EINVAL") && refused(1, "EMSGSIZE") && refused(2, "timed out"), got);
     let share_in_words =
         if share == u64::MAX { "no limit".to_owned() } else { chosen_with_unit("bytes", share as f64) };
-    stage.note(format!("All queues of a user together may have {share_in_words} (RLIMIT_MSGQUEUE)."));
+    stage.note(format!("All POSIX queues of a user together may take {share_in_words} (RLIMIT_MSGQUEUE)."));
     let bytes = chosen_with_unit("bytes", most_bytes as f64);
-    Ok(format!("{} messages of {bytes} here, and {} such queues", count(most_messages as u64), count(queues as u64)))
+    Ok(format!(
+        "{} messages of {bytes}, and a user gets {} such queues",
+        count(most_messages as u64),
+        count(queues as u64)
+    ))
 }
 
 /// How many of the largest queues there can be at once, and what the next one gives. None of them has a name for longer
@@ -82,8 +86,8 @@ fn table(beyond: &[(&str, u64, String)]) -> Table {
         vec![Cell::Text((*what).to_owned()), Cell::Number(*limit as f64), word]
     };
     Table {
-        title: "The limits, and one beyond".to_owned(),
-        columns: vec![Column::label("of"), Column::value("limit", ""), Column::value("one more", "")],
+        title: "Limits, and one beyond".to_owned(),
+        columns: vec![Column::label("limit of"), Column::value("is", ""), Column::value("one more", "")],
         rows: beyond.iter().map(row).collect(),
     }
 }

@@ -30,21 +30,17 @@ pub fn show(stage: &mut Stage, name: &str) -> Result<usize> {
     let after_empty = told_of_a_message(&queue)?;
 
     let situations = [
-        ("asked, and the queue was empty", first, true),
-        ("not asked again since", again, false),
-        ("asked again, but the queue was not empty", not_empty, false),
-        ("the queue was emptied; still asked", after_empty, true),
+        ("asked, queue empty", first, true),
+        ("not asked again", again, false),
+        ("asked again, queue not empty", not_empty, false),
+        ("still asked, queue emptied", after_empty, true),
     ];
     stage.table(table(&situations));
     let as_said = situations.iter().filter(|(_, told, expected)| told == expected).count();
-    let says = "A message is told only when it comes to an empty queue, and once for each request";
+    let says = "Only a message to an empty queue raises a signal, once for each request";
     stage.fact(says, as_said == situations.len(), format!("{as_said} of {} as the manual says", situations.len()));
-    let says = "Only one process can have asked at a time; the second one is refused";
-    stage.fact(
-        says,
-        second == Some(Errno::EBUSY),
-        second.map_or("not refused".to_owned(), |errno| format!("{errno:?}")),
-    );
+    let got = second.map_or("not refused".to_owned(), |errno| format!("{errno:?}"));
+    stage.fact("A second process that asks is refused", second == Some(Errno::EBUSY), got);
     Ok(situations.iter().filter(|(_, told, _)| *told).count())
 }
 
@@ -77,12 +73,12 @@ fn told_of_a_message(queue: &MessageQueue) -> Result<bool> {
 
 fn table(situations: &[(&str, bool, bool)]) -> Table {
     let row = |&(situation, told, _): &(&str, bool, bool)| {
-        let (says, mood) = if told { ("a signal", Mood::Good) } else { ("none", Mood::Neutral) };
+        let (says, mood) = if told { ("signal", Mood::Good) } else { ("none", Mood::Neutral) };
         vec![Cell::Text(situation.to_owned()), Cell::Word { says: says.to_owned(), mood }]
     };
     Table {
-        title: "A message comes".to_owned(),
-        columns: vec![Column::label("when"), Column::value("notice", "")],
+        title: "Does a message raise a signal?".to_owned(),
+        columns: vec![Column::label("when"), Column::value("raised", "")],
         rows: situations.iter().map(row).collect(),
     }
 }

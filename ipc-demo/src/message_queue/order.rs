@@ -9,8 +9,13 @@ use shared::{Cell, Column, Stage, Table};
 
 const SENT: [(u32, &str); 5] = [(1, "a"), (5, "b"), (0, "c"), (5, "d"), (1, "e")];
 
-/// The messages in the order in which they were sent, and in that in which they came.
-pub fn show(stage: &mut Stage, name: &str) -> Result<(String, String)> {
+/// How many messages were sent, and how many of them came in their place.
+pub struct Order {
+    pub sent: usize,
+    pub in_place: usize,
+}
+
+pub fn show(stage: &mut Stage, name: &str) -> Result<Order> {
     let (queue, guard) = MessageQueue::create(name, SENT.len(), 8).context("mq_open")?;
     drop(guard); // The child inherits the queue: from here on it has no name.
     let send = || SENT.iter().try_for_each(|(priority, text)| queue.send(text.as_bytes(), *priority));
@@ -33,17 +38,18 @@ pub fn show(stage: &mut Stage, name: &str) -> Result<(String, String)> {
             [Cell::Text(String::from_utf8_lossy(&message.bytes).into_owned()), Cell::Number(message.priority.into())];
         first.into_iter().chain(then).collect()
     };
-    stage.table(Table {
-        title: "Five messages".to_owned(),
+    stage.show(Table {
+        title: "Messages in the order of sending and of receiving".to_owned(),
         columns: vec![
             Column::label("sent"),
             Column::value("priority", ""),
-            Column::value("came", ""),
-            Column::value("with", ""),
+            Column::value("received", ""),
+            Column::value("priority", ""),
         ],
         rows: SENT.iter().zip(&received).map(row).collect(),
     });
-    let says = "The most urgent come first, and those of one priority in the order in which they were sent";
+    let says = "The most urgent come first, and those of one priority in the order of sending";
     stage.fact(says, came == expected, format!("'{sent}' came as '{came}'"));
-    Ok((sent, came))
+    let in_place = came.chars().zip(expected.chars()).filter(|(came, expected)| came == expected).count();
+    Ok(Order { sent: SENT.len(), in_place })
 }

@@ -30,7 +30,7 @@ pub fn show(stage: &mut Stage) -> Result<Vec<Filled>> {
     stage.table(table(&filled));
     let blocked = || filled.iter().filter(|filled| filled.asleep_in.is_some());
     let freed = blocked().filter(|filled| filled.freed).count();
-    let says = "Every send() that was seen asleep with nobody receiving went on once somebody received";
+    let says = "Every send() that sleeps because nobody receives goes on once somebody does";
     stage.fact(says, freed == blocked().count(), format!("{freed} of {}", blocked().count()));
     Ok(filled)
 }
@@ -105,7 +105,7 @@ fn table(filled: &[Filled]) -> Table {
         vec![Cell::Number(*bytes as f64), Cell::Number(*sent as f64), Cell::Text(call.to_owned())]
     };
     Table {
-        title: "Messages that send() took while nobody received".to_owned(),
+        title: "Messages that send() takes while nobody receives".to_owned(),
         columns: vec![Column::x("size", "bytes"), Column::value("taken", ""), Column::value("then asleep in", "")],
         rows: filled.iter().map(row).collect(),
     }

@@ -13,6 +13,8 @@ use super::peer::{Peer, descriptors};
 
 /// What was seen, in short.
 pub struct Talk {
+    /// The values, what came by the channels, and the memory.
+    pub intact: bool,
     /// Descriptors that the receiver of one and the same sender had more after so many copies of it.
     pub copies: u64,
     pub descriptors_of_copies: u64,
@@ -27,41 +29,36 @@ pub fn show(stage: &mut Stage) -> Result<Talk> {
     let mut costs = Costs { rows: Vec::new(), last: descriptors()? };
     let before = costs.last;
     let (server, name) = IpcOneShotServer::<Hello>::new().context("a one-shot server")?;
-    costs.add("a one-shot server waits")?;
+    costs.add("a one-shot server")?;
     let peer = Peer::start(&name)?;
     let (hellos, Hello { pid, orders }) = server.accept().context("waiting for the peer's first message")?;
-    costs.add("it has accepted; the first message brought a sender")?;
+    costs.add("its client, which sent a sender")?;
     let met = peer.pid() == Some(pid);
-    stage.fact("Who connected by the name is the program that was given it", met, format!("pid {pid}"));
+    stage.check("The client is the program that was given the name", met, format!("pid {pid}"));
     let gone = !std::fs::exists(&name).unwrap_or(true);
-    stage.fact(
-        "The server's name is gone as soon as it was used",
-        gone,
-        if gone { "no such file" } else { "still there" },
-    );
-    return_a_value(stage, &orders)?;
-    count_on_channels(stage, &orders, &mut costs)?;
-    sum_a_region(stage, &orders, &mut costs)?;
+    let got = if gone { "no such file" } else { "still there" };
+    stage.fact("The server's name is gone once it was used", gone, got);
+    let intact = return_a_value(stage, &orders)?
+        & count_on_channels(stage, &orders, &mut costs)?
+        & sum_a_region(stage, &orders, &mut costs)?;
     let descriptors_of_copies = send_copies(&orders)?;
-    let says = format!("One sender, sent {COPIES} times, costs its receiver {COPIES} descriptors while it keeps them");
+    let says = format!("A sender sent {COPIES} times costs its receiver {COPIES} descriptors");
     stage.fact(says, descriptors_of_copies == COPIES, descriptors_of_copies);
     disconnect(stage, peer, orders, &hellos)?;
     drop(hellos);
-    costs.add("disconnected, all dropped")?;
+    costs.add("all dropped")?;
     let after = costs.last;
-    stage.table(costs.table());
-    let says = "At the end no descriptor was left open here";
-    stage.fact(says, after == before, format!("{before} before, {after} after"));
-    Ok(Talk { copies: COPIES, descriptors_of_copies })
+    stage.show(costs.table());
+    stage.check("No descriptor is left open here", after == before, format!("{before} before, {after} after"));
+    Ok(Talk { intact, copies: COPIES, descriptors_of_copies })
 }
 
-fn return_a_value(stage: &mut Stage, orders: &IpcSender<Order>) -> Result<()> {
+fn return_a_value(stage: &mut Stage, orders: &IpcSender<Order>) -> Result<bool> {
     let (to, from) = channel()?;
     orders.send(Order::Return(Value::sample(), to))?;
     let came = from.recv()?;
-    let says = "A tree of enums, maps, texts and numbers came back as it was sent";
-    stage.fact(says, came == Value::sample(), format!("{} values below the root", below(&came)));
-    Ok(())
+    let says = "A tree of enums, maps, texts and numbers comes back as it was sent";
+    Ok(stage.fact(says, came == Value::sample(), format!("{} values below the root", below(&came))))
 }
 
 fn below(value: &Value) -> usize {
@@ -69,7 +66,7 @@ fn below(value: &Value) -> usize {
 }
 
 /// Channels over a channel, and one wait for all of them.
-fn count_on_channels(stage: &mut Stage, orders: &IpcSender<Order>, costs: &mut Costs) -> Result<()> {
+fn count_on_channels(stage: &mut Stage, orders: &IpcSender<Order>, costs: &mut Costs) -> Result<bool> {
     let mut set = IpcReceiverSet::new().context("a receiver set")?;
     let mut senders = Vec::new();
     for _ in 0..CHANNELS {
@@ -77,9 +74,9 @@ fn count_on_channels(stage: &mut Stage, orders: &IpcSender<Order>, costs: &mut C
         senders.push(to);
         set.add(from)?;
     }
-    costs.add(&format!("a receiver set, and {CHANNELS} channels with one end in it"))?;
+    costs.add(&format!("a set of {CHANNELS} receivers, and their senders"))?;
     orders.send(Order::Count(NUMBERS, senders))?;
-    costs.add(&format!("the other {CHANNELS} ends sent away"))?;
+    costs.add(&format!("the {CHANNELS} senders sent away"))?;
     let (mut came, mut closed) = (vec![Vec::new(); CHANNELS], 0);
     while closed < CHANNELS {
         for event in set.select()? {
@@ -90,27 +87,25 @@ fn count_on_channels(stage: &mut Stage, orders: &IpcSender<Order>, costs: &mut C
         }
     }
     drop(set);
-    costs.add("all closed by the peer, the set dropped")?;
+    costs.add("the set closed and dropped")?;
     let whole = came.iter().all(|came| came.iter().copied().eq(0..NUMBERS));
     let got = format!("{} numbers, {closed} ends", came.iter().map(Vec::len).sum::<usize>());
-    stage.fact("One wait on a set brought each channel's messages in order, and each one's end", whole, got);
-    Ok(())
+    Ok(stage.fact("Waiting for a set brings each channel's messages in order, and its end", whole, got))
 }
 
 /// Memory instead of bytes.
-fn sum_a_region(stage: &mut Stage, orders: &IpcSender<Order>, costs: &mut Costs) -> Result<()> {
+fn sum_a_region(stage: &mut Stage, orders: &IpcSender<Order>, costs: &mut Costs) -> Result<bool> {
     let bytes: Vec<u8> = (0..REGION_BYTES).map(|index| (index % 251) as u8).collect();
     let expected: u64 = bytes.iter().map(|&byte| u64::from(byte)).sum();
     let memory = IpcSharedMemory::from_bytes(&bytes);
-    costs.add("a region of shared memory")?;
+    costs.add("shared memory")?;
     let (to, from) = channel()?;
     orders.send(Order::Sum(memory, to))?;
     let sum = from.recv()?;
     drop(from);
-    costs.add("handed over and dropped")?;
+    costs.add("the memory handed over and dropped")?;
     let got = format!("{} of {} bytes", count(sum), count(REGION_BYTES as u64));
-    stage.fact("The peer added up a region that no message carried: the sum is right", sum == expected, got);
-    Ok(())
+    Ok(stage.fact("The peer adds up the bytes of shared memory that it was sent", sum == expected, got))
 }
 
 /// By how many descriptors does the peer grow, when the same sender comes many times?
@@ -130,7 +125,7 @@ fn disconnect(stage: &mut Stage, peer: Peer, orders: IpcSender<Order>, hellos: &
     drop(orders);
     let ended = matches!(hellos.recv(), Err(IpcError::Disconnected));
     let status = peer.wait()?;
-    let says = "The last sender dropped here ends the peer; its end shows here as Disconnected";
+    let says = "Dropping the last sender ends the peer, and its end shows as Disconnected";
     stage.fact(says, ended && status.success(), status);
     Ok(())
 }
@@ -154,7 +149,7 @@ impl Costs {
             vec![Cell::Text(step), Cell::Number(now as f64), Cell::Text(format!("{change:+}"))]
         };
         Table {
-            title: "Descriptors that this side has open".to_owned(),
+            title: "Open descriptors of the server".to_owned(),
             columns: vec![Column::label("after"), Column::value("open", ""), Column::value("change", "")],
             rows: self.rows.into_iter().map(row).collect(),
         }
