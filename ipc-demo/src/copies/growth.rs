@@ -1,4 +1,4 @@
-//! What does each way take by size: a table, and whether it grows?
+//! What does each mechanism take by size: a table, and whether it grows?
 
 use shared::measure::Measured;
 use shared::number::chosen_with_unit;
@@ -6,7 +6,7 @@ use shared::{Cell, Column, Placement, Stage, Table};
 
 use super::ways::{WAYS, Way};
 
-/// One size below the other, one way beside the other.
+/// One size below the other, one mechanism beside the other.
 pub fn table(measured: &Measured, sizes: &[usize], placement: Placement) -> Table {
     let heads = WAYS.map(|way| Column::value(way.name(), "ns"));
     let median = |bytes: usize, way: Way| match measured.figures(&way.label(bytes), placement) {
@@ -18,7 +18,7 @@ pub fn table(measured: &Measured, sizes: &[usize], placement: Placement) -> Tabl
         [size].into_iter().chain(WAYS.into_iter().map(|way| median(bytes, way))).collect()
     };
     Table {
-        title: "Medians, by size".to_owned(),
+        title: "Median time to hand a payload over and get an answer".to_owned(),
         columns: [Column::x("size", "bytes")].into_iter().chain(heads).collect(),
         rows: sizes.iter().map(row).collect(),
     }
