@@ -70,7 +70,7 @@ fn run(stage: &mut Stage) -> Result<()> {
     stage.answer(answer);
     stage.advise(match growth::mapping_pays_from(&measured, sizes, placement) {
         Some(bytes) => format!("From {} on, pass the memory itself: copy `pass_fd`.", named(bytes)),
-        None => "Passing memory, as `pass_fd` does, is no clear gain over a pipe here.".to_owned(),
+        None => "Use a pipe: passing memory (`pass_fd`) is no clear gain here.".to_owned(),
     });
     Ok(())
 }

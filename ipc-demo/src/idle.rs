@@ -24,10 +24,10 @@ pub const DEMO: Demo = Demo {
     question: "What does waiting cost: a late wake-up, or a busy CPU?",
     claims: &[],
     rule: "It gives no verdict. Each message carries the moment when it was due and the moment just before it was \
-           sent; its receiver, on another CPU if there is one, looks at the same clock as soon as it has it. One \
-           series of each way is not counted, nor is the first message of a series after a pause that is longer than \
-           its gaps. A p99 is told of 100 messages or more. Sleeps are the receiver's voluntary context switches for \
-           each message, CPU is its share of one.",
+           sent; its receiver, on another CPU if there is one, reads the same clock as soon as it has it. One series of \
+           each mechanism is not counted, nor is the first message of a series after a pause longer than its gaps. A \
+           p99 is told of 100 messages or more. Sleeps are the receiver's voluntary context switches for each message. \
+           Spinning pays where it takes less CPU time than it saves waiting, beside the same ring asleep.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "ipc-demo/snippets/ring.rs", text: include_str!("../snippets/ring.rs") },
@@ -41,16 +41,17 @@ fn run(stage: &mut Stage) -> Result<()> {
     let clock = stage.clock();
     let plan = Plan::of(stage.effort());
     let apart = Pinning::of(OtherCpu);
-    let pinning = apart.or_else(|| Pinning::of(SameCpu)).context("no CPU to sit on")?;
+    let pinning = apart.or_else(|| Pinning::of(SameCpu)).context("no CPU to run on")?;
     show::say_what_happens(stage, apart.is_some());
 
     let mut receivers = Receivers::start(pinning, clock)?;
-    let _pinned = pinning.own.pin()?; // After the start: a child would inherit the seat.
+    let _pinned = pinning.own.pin()?; // After the start: a child would inherit it.
     let pacer = if apart.is_some() { Pacer::exact(clock)? } else { Pacer::sleeping(clock)? };
     let rows = receivers.measure(&plan, pacer)?;
     let silences = receivers.keep_silent(&plan, pacer, clock)?;
     let ended = receivers.end()?;
 
+    stage.show(show::brief(&rows, &silences, &plan));
     for &(per_second, _) in plan.paces {
         stage.table(show::pace(&rows, per_second));
     }
@@ -69,9 +70,14 @@ fn run(stage: &mut Stage) -> Result<()> {
         stage.table(price::table(&prices));
     }
     price::tell_trends(stage, &rows, &plan);
-    match price::answer(&rows, &prices, &silences, &plan) {
-        Some(answer) => stage.answer(answer),
-        None => stage.skip("this machine refused the ring, beside which all else is set"),
-    }
+    let told = price::note(&rows, &prices, &silences, &plan).zip(price::answer(&rows, &prices, &plan));
+    let Some((note, (headline, answer))) = told else {
+        stage.skip("this machine refused the ring, beside which all else is set");
+        return Ok(());
+    };
+    stage.note(note);
+    stage.headline(headline);
+    stage.answer(answer);
+    stage.advise(price::advice(&prices, &plan));
     Ok(())
 }

@@ -10,19 +10,18 @@ pub fn tell(stage: &mut Stage, rows: &[Row], silences: &[Silence], (ended, recei
     let sum = |of: fn(&Figures) -> u64| all.iter().map(|figures| of(figures)).sum::<u64>();
     let (sent, right, series) = (sum(|row| row.sent), sum(|row| row.right), sum(|row| row.series));
     let got = format!("{} of {} in {} series", count(right), count(sent), count(series));
-    stage.fact("Every message arrived once, whole and in order", right == sent && sent > 0, got);
+    stage.check("Every message arrives once, whole and in order", right == sent && sent > 0, got);
     let impossible = sum(|row| row.impossible);
-    let says = "No message arrived before it was sent: sender and receiver look at one clock";
-    stage.fact(says, impossible == 0, format!("{} did", count(impossible)));
+    let says = "No message arrives before it is sent: sender and receiver read one clock";
+    stage.check(says, impossible == 0, format!("{} did", count(impossible)));
     tell_who_slept(stage, rows);
     let quiet = silences.iter().filter(|silence| silence.usage.sleeps > 0).count();
-    let says = "Every receiver but the spinner slept while nobody sent anything";
+    let says = "Every receiver but the spinner sleeps while nobody sends";
     stage.fact(says, quiet == silences.len() && quiet > 0, format!("{quiet} of {}", silences.len()));
     let seated = sum(|row| row.seated);
     let got = format!("{} of {} series", count(seated), count(series));
-    stage.fact("Every receiver was seen on the CPU that is its seat", seated == series, got);
-    let says = "Every receiver ended by itself when it was told to";
-    stage.fact(says, ended == receivers, format!("{ended} of {receivers}"));
+    stage.check("Every receiver stays on its CPU", seated == series, got);
+    stage.check("Every receiver ends by itself when told to", ended == receivers, format!("{ended} of {receivers}"));
 }
 
 /// Forced: where there is time to look, no message is sent before its receiver was seen asleep.
@@ -37,12 +36,12 @@ fn tell_who_slept(stage: &mut Stage, rows: &[Row]) {
     let slow = of(|row, figures| row.way.sleeps() && figures.first_ns.is_empty());
     let slept = slow.iter().all(|row| row.asleep == row.sent && row.receiver.sleeps >= row.sent);
     let got = format!("{} sleeps for {} messages", count(sleeps(&slow)), count(sent(&slow)));
-    let says = "Where a gap is longer than 2 ms, each message but the spinner's found its receiver asleep";
+    let says = "After a gap of more than 2 ms, each message finds its receiver asleep, unless it spins";
     stage.fact(says, slept && !slow.is_empty(), got);
 
     let spinning = of(|row, _| !row.way.sleeps());
     if !spinning.is_empty() {
         let got = format!("{} sleeps in {} messages", count(sleeps(&spinning)), count(sent(&spinning)));
-        stage.fact("The receiver that spins never slept", sleeps(&spinning) == 0, got);
+        stage.fact("The receiver that spins never sleeps", sleeps(&spinning) == 0, got);
     }
 }

@@ -162,10 +162,45 @@ fn adaptive_in_words(prices: &[Price]) -> String {
     }
 }
 
-/// None if there was no ring.
-pub fn answer(rows: &[Row], prices: &[Price], silences: &[Silence], plan: &Plan) -> Option<String> {
+/// With gaps they show no border.
+fn without_gaps<'a>(prices: &'a [Price], plan: &Plan) -> &'a [Price] {
+    if prices.len() == plan.paces.len() { prices } else { &[] }
+}
+
+/// The headline and the answer: one ring, asleep and spinning, where messages are rare. None if there was no ring.
+pub fn answer(rows: &[Row], prices: &[Price], plan: &Plan) -> Option<(String, String)> {
+    let of = |way| {
+        let figures = figures(rows, way, plan.slowest())?;
+        Some((with_unit("ns", figures.median_ns()), three_digits(figures.receiver.share())))
+    };
+    let ((late, little), (early, busy)) = (of(Way::RingSleeping)?, of(Way::RingSpinning)?);
+    let prices = without_gaps(prices, plan);
+    let pays = match pays_from(prices) {
+        Some(from) => format!("Spinning pays from {} per second on", count(from)),
+        None if prices.is_empty() => "Others used its CPU at some pace".to_owned(),
+        None => "Spinning pays at no pace here".to_owned(),
+    };
+    let answer = format!(
+        "At {} messages per second, a sleeping receiver is {late} late and takes {little} % of a CPU; a spinning one \
+         {early} and {busy} %. {pays}.",
+        count(plan.slowest())
+    );
+    Some((format!("{late} late, or {busy} % of a CPU"), answer))
+}
+
+pub fn advice(prices: &[Price], plan: &Plan) -> String {
+    let prices = without_gaps(prices, plan);
+    match pays_from(prices) {
+        Some(from) => format!("Spin from {} messages per second on; below, sleep: copy `ring`.", count(from)),
+        None if prices.is_empty() => "Let a receiver sleep where messages are rare: copy `ring`.".to_owned(),
+        None => "Let a receiver sleep, for spinning never paid here: copy `ring`.".to_owned(),
+    }
+}
+
+/// The same ring asleep, spinning and adaptive, at the slowest and at the fastest pace. None if there was no ring.
+pub fn note(rows: &[Row], prices: &[Price], silences: &[Silence], plan: &Plan) -> Option<String> {
     let (slowest, fastest) = (plan.slowest(), plan.fastest());
-    let prices = if prices.len() == plan.paces.len() { prices } else { &[] }; // With gaps they show no border.
+    let prices = without_gaps(prices, plan);
     let cost = |way| {
         let (rare, frequent) = (figures(rows, way, slowest)?, figures(rows, way, fastest)?);
         let [rare_time, frequent_time] = [rare, frequent].map(|one| with_unit("ns", one.median_ns()));

@@ -1,13 +1,13 @@
 //! What is told of the series: a table for each pace, how the sender kept time, and the silence.
 
-use shared::number::{chosen_with_unit, count, three_digits, with_unit};
+use shared::number::{chosen_with_unit, count, ratio_in_words, three_digits, with_unit};
 use shared::{Cell, Column, Stage, Table, stats};
 
 use super::pace::LATE_NS;
 use super::price::WHOLE_CPU;
 use super::rounds::{Figures, Plan, Row, Silence, figures};
 use super::usage::Usage;
-use super::ways::{WAYS, Way};
+use super::ways::{Party, WAYS, Way};
 
 pub fn say_what_happens(stage: &mut Stage, two_cpus: bool) {
     let pacing = if two_cpus {
@@ -21,6 +21,35 @@ pub fn say_what_happens(stage: &mut Stage, two_cpus: bool) {
          the first three wait at one and the same ring: one spins, one sleeps at once, and one spins as long as that \
          has helped lately."
     ));
+}
+
+/// Of each mechanism at the slowest and the fastest pace: how late a message is, and the CPU that waiting takes; also
+/// while nobody sends.
+pub fn brief(rows: &[Row], silences: &[Silence], plan: &Plan) -> Table {
+    let paces = [plan.slowest(), plan.fastest()];
+    let row = |way: Way| {
+        let name =
+            if way.party() == Party::Thread { format!("{}, threads", way.name()) } else { way.name().to_owned() };
+        let of = |per_second| match figures(rows, way, per_second) {
+            Some(figures) => [Cell::Number(figures.median_ns()), Cell::Number(figures.receiver.share())],
+            None => [Cell::Text("refused".to_owned()), Cell::Nothing],
+        };
+        let silent = silences.iter().find(|silence| silence.way == way);
+        let silent = silent.map_or(Cell::Nothing, |silence| Cell::Number(silence.usage.share()));
+        [Cell::Text(name)].into_iter().chain(paces.into_iter().flat_map(of)).chain([silent]).collect()
+    };
+    let mut ways = WAYS; // The one that is earliest first.
+    let late = |way: &Way| figures(rows, *way, plan.slowest()).map_or(f64::INFINITY, Figures::median_ns);
+    ways.sort_by(|one, other| late(one).total_cmp(&late(other)));
+    let heads = paces
+        .into_iter()
+        .flat_map(|pace| [Column::value(format!("late at {}/s", count(pace)), "ns"), Column::value("CPU", "%")]);
+    let heads = [Column::label("waiting by")].into_iter().chain(heads);
+    Table {
+        title: "How late a message arrives, and the CPU that waiting takes".to_owned(),
+        columns: heads.chain([Column::value("idle CPU", "%")]).collect(),
+        rows: ways.into_iter().map(row).collect(),
+    }
 }
 
 /// Of each way at this pace: how late a message is, and what waiting for it took; without columns that tell nothing.
@@ -119,13 +148,13 @@ pub fn say_of_depth(stage: &mut Stage, rows: &[Row], plan: &Plan) {
         if frequent.first_ns.is_empty() { rare.median_ns() } else { stats::median(&frequent.first_ns).value };
     stage.note(format!(
         "An idle CPU sleeps too, and may sleep the deeper the longer nobody needs it. Asleep at the bare futex, a \
-         receiver has its message after {} at {} per second and after {} at {}: {} times as long where messages are \
-         rare. At the faster pace the first one after a pause takes {}.",
+         receiver has its message after {} at {} per second and after {} at {}: {} where messages are rare. At the \
+         faster pace the first one after a pause takes {}.",
         with_unit("ns", rare.median_ns()),
         count(slowest),
         with_unit("ns", frequent.median_ns()),
         count(fastest),
-        three_digits(rare.median_ns() / frequent.median_ns()),
+        ratio_in_words(rare.median_ns() / frequent.median_ns()),
         with_unit("ns", first_ns),
     ));
 }
