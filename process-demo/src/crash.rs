@@ -6,7 +6,7 @@ mod siblings;
 mod tables;
 
 use anyhow::Result;
-use shared::{Claim, Demo, Extras, Snippet, Stage, Verdict};
+use shared::{Claim, Demo, Extras, Ruling, Snippet, Stage, Verdict};
 
 use tables::Survey;
 
@@ -14,10 +14,9 @@ pub const DEMO: Demo = Demo {
     name: "crash",
     question: "Who survives a crash?",
     claims: &[Claim::ProcessesSuitIndependentTasks],
-    rule: "Six failures, each beside three siblings that answer requests. Of the claim's two halves this tries the first. \
-           Processes suit independent tasks if after each of the six all sibling processes went on, and after one of them \
-           at least no sibling thread did. It is qualified if some sibling process did not go on, but more of them did \
-           than sibling threads; refuted if no more did; skipped if no failure could be tried in both.",
+    rule: "The claim holds if every sibling process goes on after each of six failures, and at least one of these ends all \
+           sibling threads. Else it holds in part if more sibling processes than sibling threads go on, and is refuted if \
+           not. Skipped if no failure could be tried in both. The claim's half on interactive programs is not tried.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "process-demo/snippets/child.rs", text: include_str!("../snippets/child.rs") },
@@ -29,49 +28,51 @@ pub const DEMO: Demo = Demo {
 fn run(stage: &mut Stage) -> Result<()> {
     let rounds = stage.by_effort(1, 5, 50);
     let survey = Survey::take(stage, rounds)?;
-    stage.table(survey.who_goes_on());
+    stage.show(survey.who_goes_on());
     stage.table(survey.how_it_ended());
     survey.tell_facts(stage)?;
-    judge(stage, &survey)?;
+    let ruling = judge(&survey);
+    let isolates = matches!(ruling.verdict, Verdict::Holds | Verdict::Qualified);
+    stage.rule(Claim::ProcessesSuitIndependentTasks, ruling)?;
     let Survey { rows, .. } = &survey;
-    let labels = |wanted: &dyn Fn(&tables::Row) -> bool| {
-        let labels: Vec<&str> = rows.iter().filter(|row| wanted(row)).map(|row| row.failure.label()).collect();
-        if labels.is_empty() { "none".to_owned() } else { labels.join(", ") }
+    let with_names = |wanted: &dyn Fn(&tables::Row) -> bool| {
+        let names: Vec<&str> = rows.iter().filter(|row| wanted(row)).map(|row| row.failure.label()).collect();
+        if names.is_empty() { "none".to_owned() } else { format!("{} ({})", names.len(), names.join(", ")) }
     };
+    let survived = rows.iter().filter(|row| row.processes.all_went_on()).count();
+    stage.headline(format!("{survived} of {} failures spare sibling processes", rows.len()));
     stage.answer(format!(
-        "Beside a failing process, all sibling processes go on after {} of {} failures; beside a failing thread, all \
-         sibling threads go on after {}: {}. catch_unwind catches: {}.",
-        rows.iter().filter(|row| row.processes.all_went_on()).count(),
+        "All sibling processes go on after {survived} of {} failures; all sibling threads go on after {}. catch_unwind \
+         catches {}.",
         rows.len(),
-        rows.iter().filter(|row| row.threads.all_went_on()).count(),
-        labels(&|row| row.threads.all_went_on()),
-        labels(&|row| row.caught.always_caught()),
+        with_names(&|row| row.threads.all_went_on()),
+        with_names(&|row| row.caught.always_caught()),
     ));
+    stage.advise(if isolates {
+        "Isolate what may crash in a process: copy `child`."
+    } else {
+        "Here a process isolates no better than a thread: try it with `child`."
+    });
     Ok(())
 }
 
-fn judge(stage: &mut Stage, survey: &Survey) -> Result<()> {
+fn judge(survey: &Survey) -> Ruling {
     let tried: Vec<_> = survey.rows.iter().filter(|row| row.threads.was_tried() && row.processes.was_tried()).collect();
     if tried.is_empty() {
-        let because = "no failure could be tried both in a thread and in a process";
-        return stage.verdict(Claim::ProcessesSuitIndependentTasks, Verdict::Skipped, because);
+        return Ruling::skipped("No failure could be tried both in a thread and in a process");
     }
     let processes: usize = tried.iter().map(|row| row.processes.went_on()).sum();
     let threads: usize = tried.iter().map(|row| row.threads.went_on()).sum();
     let of_all: usize = tried.iter().map(|row| row.processes.siblings()).sum();
     let all_go_on = tried.iter().all(|row| row.processes.all_went_on());
     let fatal = tried.iter().filter(|row| row.threads.none_went_on()).count();
-    let verdict = if all_go_on && fatal > 0 {
-        Verdict::Holds
+    let failures = tried.len();
+    if all_go_on && fatal > 0 {
+        Ruling::holds(format!("{fatal} of {failures} failures end every sibling thread; none ends a sibling process"))
     } else if processes > threads {
-        Verdict::Qualified
+        let condition = format!("{processes} of {of_all} sibling processes go on");
+        Ruling::in_part(condition, format!("Of as many sibling threads, {threads} go on"))
     } else {
-        Verdict::Refuted
-    };
-    let because = format!(
-        "after {} failures {processes} of {of_all} sibling processes and {threads} of as many sibling threads went on; {fatal} \
-         of the failures ended every sibling thread",
-        tried.len()
-    );
-    stage.verdict(Claim::ProcessesSuitIndependentTasks, verdict, because)
+        Ruling::refuted(format!("Of {of_all} siblings each, {threads} threads and only {processes} processes go on"))
+    }
 }

@@ -27,8 +27,8 @@ impl Survey {
     pub fn take(stage: &mut Stage, rounds: usize) -> Result<Survey> {
         stage.note(format!(
             "Three siblings keep an account each: they answer every payment with their balance. Beside them a fourth, the \
-             victim, fails. Who answers a further payment with the right balance has gone on. The four are first threads \
-             of one process (the victim holds a mutex), then a process each. {}",
+             victim, fails. A sibling that answers a further payment with the right balance has gone on. The four are \
+             first threads of one process (the victim holds a mutex), then a process each. {}",
             if rounds == 1 { "Each failure strikes once." } else { "Each failure strikes several times." }
         ));
         let row = |failure| {
@@ -48,7 +48,7 @@ impl Survey {
             vec![Cell::Text(row.failure.label().to_owned()), threads, processes, row.caught.was_it()]
         };
         Table {
-            title: "How many siblings go on after a failure, and does catch_unwind catch it".to_owned(),
+            title: "Siblings that go on after a failure".to_owned(),
             columns: vec![
                 Column::label("failure"),
                 Column::value("sibling threads", ""),
@@ -88,18 +88,18 @@ impl Survey {
         };
         let (asked, answered) = (scenes().count() * SIBLINGS, scenes().map(|scene| scene.before).sum::<usize>());
         let says = "Before the failure, every sibling answers";
-        stage.fact(says, answered == asked, format!("{answered} of {asked}"));
+        stage.check(says, answered == asked, format!("{answered} of {asked}"));
         let (tried, came_back) = (ends().count(), ends().filter(|end| *end == End::CameBack).count());
         let says = "Every failure really happens: no victim runs past it";
-        stage.fact(says, came_back == 0, format!("{} of {tried}", tried - came_back));
+        stage.check(says, came_back == 0, format!("{} of {tried}", tried - came_back));
         let processes = || self.rows.iter().flat_map(|row| row.processes.seen());
         let (of_all, went_on) = (processes().count() * SIBLINGS, processes().map(|scene| scene.after).sum::<usize>());
-        let says = "After a failure in a process, every sibling process answers, and knows its balance";
+        let says = "After a failure in a process, every sibling process still answers with the right balance";
         stage.fact(says, went_on == of_all, format!("{went_on} of {of_all}"));
         let dumped = ends().filter(|end| matches!(end, End::ProcessEnded { core: Core::Dumped, .. })).count();
         let (soft, hard) = getrlimit(Resource::RLIMIT_CORE)?;
         let got = format!("{dumped} dumps; the limit is {soft} bytes, {hard} at most");
-        stage.fact("No victim dumps core: the limit of it is 0", dumped == 0 && (soft, hard) == (0, 0), got);
+        stage.check("No victim dumps core: its limit is 0", dumped == 0 && (soft, hard) == (0, 0), got);
         Ok(())
     }
 }
@@ -169,7 +169,7 @@ impl Tried<End> {
         let (says, mood) = match caught {
             0 => ("no", Mood::Bad),
             _ if self.always_caught() => ("caught", Mood::Good),
-            _ => ("at times", Mood::Bad),
+            _ => ("sometimes", Mood::Bad),
         };
         self.cell(|| Cell::Word { says: says.to_owned(), mood })
     }
