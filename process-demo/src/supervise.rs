@@ -13,11 +13,10 @@ mod words;
 use std::time::Duration;
 
 use anyhow::Result;
-use shared::number::{chosen_with_unit, count, three_digits, with_unit};
-use shared::{Claim, Demo, Extras, Snippet, Stage, Verdict, stats};
+use shared::number::{chosen_with_unit, count, with_unit};
+use shared::{Claim, Demo, Extras, Ruling, Snippet, Stage, stats};
 
 use declared::Declared;
-use drained::Drained;
 use pieces::Pieces;
 use queue::Outcome;
 use troubles::{Saved, Troubles};
@@ -26,11 +25,11 @@ pub const DEMO: Demo = Demo {
     name: "supervise",
     question: "What does a supervisor save when its workers crash and hang?",
     claims: &[Claim::RunsIndependently, Claim::ProcessesSuitIndependentTasks],
-    rule: "A process runs on independently if both workers go on while their maker is stopped, and the one declared to run \
-           on goes on after its maker's death; qualified if only one of the two is so; refuted if neither is. Processes \
-           suit independent tasks if every task is done, with the right result, although workers crash and hang, and no \
-           lost worker costs more than the task that it had in hand; qualified if every task is done, but more is begun \
-           again; refuted if a task is not done.",
+    rule: "A process runs on independently if both workers go on while their parent is stopped, and the one declared to run \
+           on goes on after its parent's death. If only one of the two is so, it holds except for the other; if neither is, \
+           it is refuted. Processes suit independent tasks if every task is done, with the right result, although workers \
+           crash and hang, and a lost worker costs no more than the task that it had in hand. If more is begun again, it \
+           holds except for that; if a task is not done, it is refuted.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "process-demo/snippets/supervisor.rs", text: include_str!("../snippets/supervisor.rs") },
@@ -43,67 +42,63 @@ fn run(stage: &mut Stage) -> Result<()> {
     let pieces = Pieces::read()?;
     let troubles = troubles::show(stage, &pieces)?;
     let drained = drained::show(stage, &pieces)?;
-    stage.table(table::of(&troubles, &drained));
-    match declared::show(stage, &pieces) {
-        Ok(declared) => judge_independence(stage, &declared)?,
-        Err(error) => {
-            let why = shared::refused(&error).ok_or(error)?;
-            stage.verdict(Claim::RunsIndependently, Verdict::Skipped, why)?;
-        }
-    }
+    let independence = match declared::show(stage, &pieces) {
+        Ok(declared) => judge_independence(&declared),
+        Err(error) => Ruling::skipped(shared::refused(&error).ok_or(error)?),
+    };
+    stage.show(table::of(&troubles, &drained));
+    stage.note("Each time runs until the next worker's first task is done; after SIGTERM, until all have stopped.");
     let saved = troubles.saved();
-    judge_suitability(stage, &saved)?;
-    stage.answer(answer(&troubles, &saved, &drained));
+    stage.rule(Claim::RunsIndependently, independence)?;
+    stage.rule(Claim::ProcessesSuitIndependentTasks, judge_suitability(&saved))?;
+    stage.headline(format!("{} workers crash or hang, {} tasks lost", saved.lost, saved.tasks - saved.done));
+    stage.answer(answer(&troubles, &saved));
+    stage.advise("Let a supervisor restart workers that fail: copy `supervisor`.");
     Ok(())
 }
 
-fn judge_independence(stage: &mut Stage, declared: &Declared) -> Result<()> {
-    let Declared { tasks, while_stopped, after_death, ended } = declared;
-    let verdict = match (*while_stopped == 2 * tasks, after_death == tasks) {
-        (true, true) => Verdict::Holds,
-        (false, false) => Verdict::Refuted,
-        _ => Verdict::Qualified,
-    };
-    let other = if *ended { "ended with it" } else { "did not end with it" };
+fn judge_independence(declared: &Declared) -> Ruling {
+    let Declared { tasks, while_stopped, after_death } = declared;
     let because = format!(
-        "two workers did {} tasks while their maker was stopped, and one did {} more after it was killed; the one \
-         declared to end with its maker {other}",
+        "Two workers did {} tasks while their parent was stopped; one did {} after its parent was killed",
         count(*while_stopped as u64),
         count(*after_death as u64)
     );
-    stage.verdict(Claim::RunsIndependently, verdict, because)
+    match (*while_stopped == 2 * tasks, after_death == tasks) {
+        (true, true) => Ruling::holds(because),
+        (true, false) => Ruling::except("after its parent's death", because),
+        (false, true) => Ruling::except("while its parent is stopped", because),
+        (false, false) => Ruling::refuted(because),
+    }
 }
 
-fn judge_suitability(stage: &mut Stage, saved: &Saved) -> Result<()> {
+fn judge_suitability(saved: &Saved) -> Ruling {
     let Saved { tasks, done, lost, repeated } = saved;
-    let verdict = match (done == tasks, saved.all_but_those_in_hand()) {
-        (true, true) => Verdict::Holds,
-        (true, false) => Verdict::Qualified,
-        (false, _) => Verdict::Refuted,
-    };
-    let because = format!(
-        "{} of {} tasks were done although {lost} workers crashed or hung; {repeated} tasks had to be begun again",
-        count(*done as u64),
-        count(*tasks as u64)
-    );
-    stage.verdict(Claim::ProcessesSuitIndependentTasks, verdict, because)
+    let (tasks, done) = (count(*tasks as u64), count(*done as u64));
+    match (saved.done == saved.tasks, saved.all_but_those_in_hand()) {
+        (true, true) => {
+            Ruling::holds(format!("{done} of {tasks} tasks are done although {lost} workers crash or hang"))
+        }
+        (true, false) => Ruling::except(
+            format!("that {repeated} tasks are begun again for {lost} lost workers"),
+            format!("{done} of {tasks} tasks are done"),
+        ),
+        (false, _) => {
+            Ruling::refuted(format!("Only {done} of {tasks} tasks are done after {lost} workers crash or hang"))
+        }
+    }
 }
 
-fn answer(troubles: &Troubles, saved: &Saved, drained: &Drained) -> String {
-    let what = if saved.all_but_those_in_hand() { "All but what the failing worker has in hand" } else { "Not all" };
+fn answer(troubles: &Troubles, saved: &Saved) -> String {
     let Saved { tasks, done, repeated, .. } = saved;
-    let share = drained.cpu_percent.map(|percent| format!("{} %", three_digits(percent)));
     format!(
-        "{what}: {} of {} tasks were done, {repeated} of them begun again; the next worker had done its first task {} \
-         after a crash (the median) and {} after a hang; SIGTERM lost {} of {} accepted tasks; and while all was well the \
-         supervisor took {} of a CPU.",
+        "{}: {} of {} tasks are done, {repeated} of them begun again. A replacement works {} after a crash and {} after a \
+         hang.",
+        if done == tasks { "Everything" } else { "Not everything" },
         count(*done as u64),
         count(*tasks as u64),
         median_in_words(&troubles.crashes),
         median_in_words(&troubles.hangs),
-        drained.accepted - drained.answered,
-        count(drained.accepted as u64),
-        share.unwrap_or("an unknown share".to_owned()),
     )
 }
 

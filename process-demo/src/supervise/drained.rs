@@ -23,8 +23,6 @@ pub struct Drained {
     pub answered: usize,
     /// From SIGTERM to the supervisor's end.
     pub took_ns: f64,
-    /// Of one CPU, while all was well; none if it could not be read.
-    pub cpu_percent: Option<f64>,
 }
 
 const PATIENT: Duration = Duration::from_secs(1);
@@ -33,7 +31,7 @@ const QUICK: Duration = Duration::from_millis(400); // So that even a watch of 2
 pub fn show(stage: &mut Stage, pieces: &Pieces) -> Result<Drained> {
     let policy = Policy { hung_after: stage.by_effort(QUICK, PATIENT, PATIENT), ..Policy::default() };
     let mut maker = Maker::start(policy, &[WhenMakerDies::End; WORKERS], pieces)?;
-    let (accepted, answered, cpu_percent) = be_well(stage, &maker, policy.hung_after)?;
+    let (accepted, answered) = be_well(stage, &maker, policy.hung_after)?;
     let clock = stage.clock();
     let in_hand = accepted..accepted + WORKERS;
     for (worker, task) in maker.workers.iter().zip(in_hand.clone()) {
@@ -48,21 +46,21 @@ pub fn show(stage: &mut Stage, pieces: &Pieces) -> Result<Drained> {
     let took_ns = (clock.now_ns() - from_ns) as f64;
     let rest: String = (0..=WORKERS).map_while(|_| maker.hear().ok()).collect();
     let (accepted, answered) = (accepted + WORKERS, answered + finished);
-    stage.say(format!(
-        "Then each of the {WORKERS} workers accepts one more task, the supervisor gets SIGTERM and passes it on, and only \
-         now may they do what they have in hand. It was over {} after SIGTERM.",
-        with_unit("ns", took_ns)
+    stage.say(format!("SIGTERM asks all to stop: over after {}.", with_unit("ns", took_ns)));
+    stage.note(format!(
+        "Before SIGTERM, each of the {WORKERS} workers accepts one more task. The supervisor passes the signal on, and only \
+         then may they do what they have in hand."
     ));
     let got = format!("{} accepted, {} answered", count(accepted as u64), count(answered as u64));
-    stage.fact("Nothing that was accepted before SIGTERM was lost", accepted == answered, got);
+    stage.fact("No task accepted before SIGTERM is lost", accepted == answered, got);
     let orderly = told == 'd' && rest == "e".repeat(WORKERS) + "D" && exit == Exit::Code(0);
-    let got = format!("supervisor: {exit}, workers ended by themselves: {}", rest.matches('e').count());
-    stage.fact("Each worker finished its task and ended by itself, then the supervisor did", orderly, got);
-    Ok(Drained { accepted, answered, took_ns, cpu_percent })
+    let got = format!("supervisor: {exit}; {} workers ended by themselves", rest.matches('e').count());
+    stage.check("Each worker finished its task and ended by itself, then the supervisor did", orderly, got);
+    Ok(Drained { accepted, answered, took_ns })
 }
 
 /// Gives the workers task after task for a while, and looks at what the supervisor needs meanwhile.
-fn be_well(stage: &mut Stage, maker: &Maker<'_>, hung_after: Duration) -> Result<(usize, usize, Option<f64>)> {
+fn be_well(stage: &mut Stage, maker: &Maker<'_>, hung_after: Duration) -> Result<(usize, usize)> {
     let span_ns = stage.by_effort(200, 2_000, 5_000) * 1_000_000;
     let (clock, supervisor) = (stage.clock(), maker.pid());
     let (from_ns, cpu_before, wakes_before) = (clock.now_ns(), cpu_ns(supervisor), wake_ups(supervisor));
@@ -85,14 +83,14 @@ fn be_well(stage: &mut Stage, maker: &Maker<'_>, hung_after: Duration) -> Result
         }
         _ => "what it used could not be read".to_owned(),
     };
-    stage.say(format!(
-        "Now all is well. A supervisor in a process of its own expects a heartbeat every {}: while its workers did {} \
+    stage.note(format!(
+        "While all is well, a supervisor in a process of its own expects a heartbeat every {}: while its workers did {} \
          tasks in {}, {cost}.",
         in_words(hung_after),
         count(answered as u64),
         with_unit("ns", lasted_ns),
     ));
-    Ok((accepted, answered, percent))
+    Ok((accepted, answered))
 }
 
 fn cpu_ns(pid: Pid) -> Option<i64> {

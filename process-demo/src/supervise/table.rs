@@ -25,7 +25,7 @@ pub fn of(troubles: &Troubles, drained: &Drained) -> Table {
     let drain =
         vec![label, none.clone(), none.clone(), number(drained.answered), number(undone), none, took.clone(), took];
     Table {
-        title: "What each trouble cost; the time runs until the next worker's first task is done, or until all have stopped".to_owned(),
+        title: "What each trouble cost, and how long it lasted".to_owned(),
         columns: vec![
             Column::label("trouble"),
             Column::value("workers lost", ""),
@@ -33,7 +33,7 @@ pub fn of(troubles: &Troubles, drained: &Drained) -> Table {
             Column::value("tasks done", ""),
             Column::value("not done", ""),
             Column::value("begun again", ""),
-            Column::value("time", "ns"),
+            Column::value("median", "ns"),
             Column::value("longest", "ns"),
         ],
         rows: vec![

@@ -51,11 +51,11 @@ pub fn show(stage: &mut Stage, pieces: &Pieces) -> Result<Troubles> {
 
 fn crash(stage: &mut Stage, pieces: &Pieces) -> Result<Outcome> {
     let (tasks, crashes) = stage.by_effort((4_000, 12), (20_000, 40), (100_000, 200));
-    stage.say(format!(
-        "{WORKERS} workers, each a process, share {} tasks: checksums of pieces of this program's own file. A table \
-         in shared memory says who has which task. {crashes} tasks crash whoever tries them first, by turns with abort() \
-         and with a write to a forbidden address. How the first crash goes, as the supervisor tells it:",
-        count(tasks as u64)
+    stage.say(format!("{crashes} of {} tasks crash their worker. The first time:", count(tasks as u64)));
+    stage.note(format!(
+        "{WORKERS} workers, each a process, share the tasks: checksums of pieces of this program's own file. A table in \
+         shared memory says who has which task. {crashes} tasks crash whoever tries them first, by turns with abort() and \
+         with a write to a forbidden address."
     ));
     let failures: Vec<Failure> =
         [Failure::Abort, Failure::SegmentationFault].into_iter().cycle().take(crashes).collect();
@@ -64,7 +64,7 @@ fn crash(stage: &mut Stage, pieces: &Pieces) -> Result<Outcome> {
         pieces,
         &Trouble { tasks, failures: &failures, tries: Tries::First, policy: patient() },
     )?;
-    outcome.seen.first_crash().into_iter().for_each(|line| stage.say(line));
+    stage.say(outcome.seen.first_crash().join("; ") + ".");
     facts(stage, &outcome, crashes, "crash");
     Ok(outcome)
 }
@@ -73,8 +73,7 @@ fn hang(stage: &mut Stage, pieces: &Pieces) -> Result<Outcome> {
     let (tasks, hangs) = stage.by_effort((4_000, 2), (20_000, 6), (100_000, 20));
     let hung_after = Duration::from_millis(stage.by_effort(50, 100, 250));
     stage.say(format!(
-        "Now {hangs} of {} tasks hang: the worker waits for what never comes. It lives, so only its heartbeat tells; \
-         who misses it for {} is killed.",
+        "{hangs} of {} tasks hang: a worker without a heartbeat for {} is killed.",
         count(tasks as u64),
         in_words(hung_after)
     ));
@@ -83,9 +82,10 @@ fn hang(stage: &mut Stage, pieces: &Pieces) -> Result<Outcome> {
     let outcome =
         queue::supervise(stage, pieces, &Trouble { tasks, failures: &failures, tries: Tries::First, policy })?;
     facts(stage, &outcome, hangs, "hang");
-    stage.say(
-        "In a thread, such a failure ends the whole program, as `process-demo crash` shows; and a thread that hangs \
-         cannot be ended alone, as `process-demo zombies` shows.",
+    stage.note(
+        "A worker that hangs waits for what never comes. It lives, so only its missing heartbeat tells. In a thread, a crash \
+         ends the whole program, as `process-demo crash` shows; and a thread that hangs cannot be ended alone, as \
+         `process-demo zombies` shows.",
     );
     Ok(outcome)
 }
@@ -98,19 +98,20 @@ fn patient() -> Policy {
 fn facts(stage: &mut Stage, outcome: &Outcome, planned: usize, what: &str) {
     let Outcome { tasks, done, repeated, seen, none_left, .. } = outcome;
     let got = format!("{} of {}", count(*done as u64), count(*tasks as u64));
-    stage.fact("Every task was done in the end, with the right result", done == tasks, got);
+    stage.fact(
+        format!("Although workers {what}, every task is done in the end, with the right result"),
+        done == tasks,
+        got,
+    );
     let (failed, restarts) = (seen.failed(), seen.restarts());
     let says = format!("Each {what} cost one worker, and each of these was replaced");
     let all_told = seen.otherwise == 0 && seen.finished == WORKERS && restarts == failed;
-    stage.fact(says, all_told && failed >= planned, format!("{planned} planned, {failed} seen, {restarts} restarts"));
+    stage.check(says, all_told && failed >= planned, format!("{planned} planned, {failed} seen, {restarts} restarts"));
     let says = "No worker lost more than the task that it had in hand; that one was begun again";
     let once_each = (planned as u64..=failed as u64).contains(repeated);
-    stage.fact(says, once_each, format!("{failed} workers lost, {repeated} tasks begun again"));
-    stage.fact(
-        "The supervisor has reaped them all",
-        *none_left,
-        if *none_left { "no child left" } else { "some left" },
-    );
+    stage.check(says, once_each, format!("{failed} workers lost, {repeated} tasks begun again"));
+    let left = if *none_left { "no child left" } else { "some left" };
+    stage.check("The supervisor has reaped them all", *none_left, left);
     if failed > planned {
         let healthy = failed - planned;
         stage.spoiled(format!("{healthy} healthy workers got no CPU for so long that they were taken for hung"));
@@ -119,9 +120,9 @@ fn facts(stage: &mut Stage, outcome: &Outcome, planned: usize, what: &str) {
 
 fn despair(stage: &mut Stage, pieces: &Pieces) -> Result<Outcome> {
     const TASKS: usize = 100;
-    stage.say(format!(
-        "And one task of {TASKS} is poison: it crashes whoever tries it. The first restart is at once, the next waits {}, \
-         each further one twice as long, but never longer than {}; after {MOST_RESTARTS} restarts the supervisor gives up.",
+    stage.say(format!("1 of {TASKS} tasks is poison, it crashes whoever tries it: {MOST_RESTARTS} restarts at most."));
+    stage.note(format!(
+        "The first restart is at once, the next waits {}, each further one twice as long, but never longer than {}.",
         in_words(WAIT),
         in_words(4 * WAIT)
     ));
@@ -138,11 +139,15 @@ fn despair(stage: &mut Stage, pieces: &Pieces) -> Result<Outcome> {
     let says = format!("The worker that always crashes is given up after {MOST_RESTARTS} restarts");
     let got = format!("{} crashes, {} restarts, given up: {}", seen.crashed, seen.restarts(), seen.gave_up.len());
     let stopped = seen.gave_up == [MOST_RESTARTS] && seen.restarts() == MOST_RESTARTS;
-    stage.fact(says, stopped && seen.crashed == MOST_RESTARTS + 1, got);
+    stage.check(says, stopped && seen.crashed == MOST_RESTARTS + 1, got);
     let waits: Vec<String> = seen.waits.iter().map(|wait| wait.as_millis().to_string()).collect();
     let expected = [0, 1, 2, 4, 4].map(|times| times * WAIT);
-    stage.fact("The waits before them grew as they should", seen.waits == expected, format!("{} ms", waits.join(", ")));
-    let says = "The other worker did all other tasks meanwhile";
+    stage.check(
+        "The waits before them grew as they should",
+        seen.waits == expected,
+        format!("{} ms", waits.join(", ")),
+    );
+    let says = "Beside a worker that always crashes, the other one does all other tasks";
     stage.fact(says, *done == TASKS - 1 && seen.finished == WORKERS - 1, format!("{done} of {TASKS}"));
     Ok(outcome)
 }
