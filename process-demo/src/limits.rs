@@ -8,20 +8,19 @@ mod places;
 mod secret;
 
 use anyhow::Result;
-use shared::{Claim, Demo, Extras, Snippet, Stage, Verdict};
+use shared::{Claim, Demo, Extras, Ruling, Snippet, Stage};
 
 use places::Places;
 
 pub const DEMO: Demo = Demo {
     name: "limits",
-    question: "What can be limited and forbidden to a process, and not to a thread?",
+    question: "What can be limited or forbidden for one process, but not for one thread?",
     claims: &[Claim::MoreThanAThreadCanHave, Claim::ManagementDiffers],
-    rule: "Processes suit tasks that need more than a thread can have if four of them were counted to get more of each \
-           resource than four threads of one process; qualified if of some only; refuted if of none; skipped if none \
-           could be counted. Management differs if everything that one thread set for itself bound its sibling threads, \
-           and nothing that one process set bound its sibling processes; it is qualified if some settings did so and \
-           others stayed with the one thread, as with the one process; refuted if none bound threads and processes \
-           differently; skipped if none could be tried with both.",
+    rule: "Processes suit tasks that need more than a thread can have if four processes get more of each resource that is \
+           counted than four threads of one process; in part if they get more of some only; refuted if of none; skipped if \
+           none could be counted. Management differs if every setting that one worker makes for itself binds all its \
+           sibling threads and no sibling process; in part if only some settings do; refuted if none does; skipped if none \
+           could be tried with both.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "process-demo/snippets/limits.rs", text: include_str!("../snippets/limits.rs") },
@@ -40,62 +39,64 @@ fn run(stage: &mut Stage) -> Result<()> {
     let settings = binds::show(stage, &places)?;
     let resources = more::show(stage, &places)?;
     let secret = secret::show(stage, &places)?;
-    judge_resources(stage, &resources)?;
-    judge_management(stage, &settings)?;
-    let tried: Vec<_> = settings.iter().filter_map(binds::Row::both).collect();
+    stage.rule(Claim::MoreThanAThreadCanHave, judge_resources(&resources))?;
+    let tried: Vec<_> = settings.iter().filter_map(|row| Some((row.setting.name, row.both()?))).collect();
+    let differ: Vec<&str> = tried.iter().filter(|(_, both)| differs(both)).map(|(name, _)| *name).collect();
+    stage.rule(Claim::ManagementDiffers, judge_management(differ.len(), tried.len()))?;
     let (read_by_threads, threads) = secret.by_threads;
     let (read_by_processes, processes) = secret.by_processes;
-    stage.answer(format!(
-        "Of {} things that one process limited or forbade itself, {} left its sibling processes free; set by one thread, {} \
-         of them bound all its sibling threads. A secret was read in {read_by_threads} of {threads} cases by a sibling \
-         thread, and in {read_by_processes} of {processes} by a sibling process.",
-        tried.len(),
-        tried.iter().filter(|(_, processes)| processes.siblings == 0).count(),
-        tried.iter().filter(|(threads, _)| threads.binds_all()).count(),
+    stage.note(format!(
+        "A sibling thread read the secret in {read_by_threads} of {threads} cases, a sibling process in \
+         {read_by_processes} of {processes}."
     ));
+    stage.headline(format!("{} of {} limits bind all sibling threads", differ.len(), tried.len()));
+    stage.answer(match differ.as_slice() {
+        [] => format!("None of {} settings binds all sibling threads and no sibling process.", tried.len()),
+        names => format!(
+            "{} of {} settings: {}. Set by one thread, each binds all its siblings.",
+            names.len(),
+            tried.len(),
+            names.join(", ")
+        ),
+    });
+    stage.advise("Put what must be limited into a child process: copy `limits`.");
     Ok(())
 }
 
-fn judge_resources(stage: &mut Stage, resources: &[more::Row]) -> Result<()> {
-    let counted: Vec<_> = resources.iter().filter_map(|row| Some((row.name, row.got.as_ref().ok()?))).collect();
-    let more = counted.iter().filter(|(_, got)| got.by_processes > got.by_threads).count();
-    let verdict = match more {
-        _ if counted.is_empty() => Verdict::Skipped,
-        0 => Verdict::Refuted,
-        _ if more == counted.len() => Verdict::Holds,
-        _ => Verdict::Qualified,
-    };
-    let each = counted.iter().map(|(name, got)| format!("{} and {} {name}", got.by_threads, got.by_processes));
-    let each: Vec<String> = each.collect();
-    let because = if each.is_empty() {
-        "nothing could be counted".to_owned()
-    } else {
-        format!("{0} threads of one process and {0} processes got {1}", more::WORKERS, each.join(", "))
-    };
-    stage.verdict(Claim::MoreThanAThreadCanHave, verdict, because)
+/// It bound all siblings among threads, and none among processes.
+fn differs((threads, processes): &(&binds::Bound, &binds::Bound)) -> bool {
+    threads.binds_all() && processes.siblings == 0
 }
 
-fn judge_management(stage: &mut Stage, settings: &[binds::Row]) -> Result<()> {
-    let tried: Vec<_> = settings.iter().filter_map(|row| Some((row.setting.name, row.both()?))).collect();
-    let differ =
-        tried.iter().filter(|(_, (threads, processes))| threads.binds_all() && processes.siblings == 0).count();
-    let verdict = match differ {
-        _ if tried.is_empty() => Verdict::Skipped,
-        0 => Verdict::Refuted,
-        _ if differ == tried.len() => Verdict::Holds,
-        _ => Verdict::Qualified,
+fn judge_resources(resources: &[more::Row]) -> Ruling {
+    let counted: Vec<_> = resources.iter().filter_map(|row| Some((row, row.got.as_ref().ok()?))).collect();
+    let (more, not_more): (Vec<_>, Vec<_>) =
+        counted.iter().copied().partition(|(_, got)| got.by_processes > got.by_threads);
+    let names =
+        |rows: &[(&more::Row, &more::Got)]| rows.iter().map(|(row, _)| row.what).collect::<Vec<_>>().join(" and ");
+    let Some((first, got)) = more.first() else {
+        return match counted.as_slice() {
+            [] => Ruling::skipped("Nothing could be counted"),
+            all => Ruling::refuted(format!("Four processes get no more than four threads of {}", names(all))),
+        };
     };
-    let because = if tried.is_empty() {
-        "nothing could be set on both sides".to_owned()
+    let because = format!(
+        "Four processes get {} {}, four threads of one process {}",
+        got.by_processes, first.name, got.by_threads
+    );
+    if not_more.is_empty() {
+        Ruling::holds(because)
     } else {
-        let alone: Vec<&str> =
-            tried.iter().filter(|(_, (threads, _))| threads.siblings == 0).map(|(name, _)| *name).collect();
-        let alone = if alone.is_empty() { "nothing".to_owned() } else { alone.join(", ") };
-        format!(
-            "{differ} of {} things that were set bound all sibling threads and no sibling process; with its one thread \
-             stayed: {alone}",
-            tried.len()
-        )
-    };
-    stage.verdict(Claim::ManagementDiffers, verdict, because)
+        Ruling::in_part(format!("true of {}, not of {}", names(&more), names(&not_more)), because)
+    }
+}
+
+fn judge_management(differ: usize, tried: usize) -> Ruling {
+    let because = "If one thread sets these, they bind all its siblings; if one process does, none";
+    match differ {
+        _ if tried == 0 => Ruling::skipped("Nothing could be set on both sides"),
+        0 => Ruling::refuted(format!("None of {tried} settings binds all sibling threads and no sibling process")),
+        _ if differ == tried => Ruling::holds(format!("All {tried} settings bind every sibling thread and no process")),
+        _ => Ruling::in_part(format!("true of {differ} of {tried} settings"), because),
+    }
 }

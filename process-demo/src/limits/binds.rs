@@ -1,5 +1,7 @@
 //! One worker of four sets something for itself: whom does it bind?
 
+use std::cmp::Reverse;
+
 use anyhow::{Result, bail, ensure};
 use nix::errno::Errno;
 use shared::{Cell, Column, Mood, Stage, Table, measure, refused};
@@ -152,7 +154,9 @@ pub fn show(stage: &mut Stage, places: &Places) -> Result<Vec<Row>> {
         let (threads, processes) = (tried(Kind::Threads)?, tried(Kind::Processes)?);
         rows.push(Row { setting, threads, processes });
     }
-    stage.table(table(&rows));
+    rows.sort_by_key(|row| Reverse(row.both().map(|(threads, _)| threads.siblings)));
+    stage.show(table(&rows));
+    tell_refusals(stage, &rows);
     explain(stage, &rows);
     tell_facts(stage, &rows);
     tell_what_stays_allowed(stage, places)?;
@@ -175,12 +179,12 @@ impl Bound {
 
 fn table(rows: &[Row]) -> Table {
     let siblings = |side: &Result<Bound, String>| match side {
-        Ok(Bound { own: None, .. }) => Cell::Skipped { skipped: "it did not bind who set it".to_owned() },
+        Ok(Bound { own: None, .. }) => Cell::Text("does not bind itself".to_owned()),
         Ok(Bound { siblings, .. }) => {
             let mood = if *siblings == 0 { Mood::Good } else { Mood::Bad };
             Cell::Word { says: format!("{siblings} of {SIBLINGS}"), mood }
         }
-        Err(why) => Cell::Skipped { skipped: why.clone() },
+        Err(_) => Cell::Text("not tried".to_owned()),
     };
     let own = |side: &Result<Bound, String>| match side {
         Ok(Bound { own: Some(how), .. }) => Cell::Text(how.clone()),
@@ -191,14 +195,25 @@ fn table(rows: &[Row]) -> Table {
         vec![name, own(&row.processes), siblings(&row.threads), siblings(&row.processes)]
     };
     Table {
-        title: "One worker sets it for itself: whom does it bind".to_owned(),
+        title: "One of four workers sets it for itself: which siblings does it bind".to_owned(),
         columns: vec![
-            Column::label("what is set"),
-            Column::value("itself", ""),
+            Column::label("setting"),
+            Column::value("on itself", ""),
             Column::value("sibling threads", ""),
             Column::value("sibling processes", ""),
         ],
         rows: rows.iter().map(row).collect(),
+    }
+}
+
+/// Why a setting was not tried.
+fn tell_refusals(stage: &mut Stage, rows: &[Row]) {
+    for row in rows {
+        for (side, tried) in [("threads", &row.threads), ("processes", &row.processes)] {
+            if let Err(why) = tried {
+                stage.note(format!("Not tried: {}, with {side}: {why}.", row.setting.name));
+            }
+        }
     }
 }
 
@@ -218,9 +233,9 @@ fn tell_facts(stage: &mut Stage, rows: &[Row]) {
     let tried = || rows.iter().flat_map(|row| [&row.threads, &row.processes]).flatten();
     let (workers, free) = (tried().count() * (1 + SIBLINGS), tried().map(|bound| bound.free_before).sum::<usize>());
     let says = "Before anything is set, every worker can do what is tried";
-    stage.fact(says, free == workers, format!("{free} of {workers}"));
+    stage.check(says, free == workers, format!("{free} of {workers}"));
     let (settings, bound) = (tried().count(), tried().filter(|bound| bound.own.is_some()).count());
-    stage.fact("Whoever sets something is bound by it", bound == settings, format!("{bound} of {settings}"));
+    stage.check("Whoever sets something is bound by it", bound == settings, format!("{bound} of {settings}"));
     let processes = || rows.iter().filter_map(Row::both).map(|(_, bound)| bound.siblings);
     let (bound, of_all) = (processes().sum::<usize>(), processes().count() * SIBLINGS);
     let says = "What a process sets for itself binds no sibling process";
@@ -228,7 +243,7 @@ fn tell_facts(stage: &mut Stage, rows: &[Row]) {
     let is_limit = |row: &&Row| row.setting.sort == Sort::Resource && row.setting.set != Order::Pin;
     let threads = || rows.iter().filter(is_limit).filter_map(Row::both).map(|(bound, _)| bound.siblings);
     let (bound, of_all) = (threads().sum::<usize>(), threads().count() * SIBLINGS);
-    let says = "A limit (RLIMIT) that a thread sets for itself binds or ends every sibling thread";
+    let says = "A limit (RLIMIT) that one thread sets binds or ends every sibling thread";
     stage.fact(says, bound == of_all, format!("{bound} of {of_all}"));
 }
 
@@ -241,7 +256,7 @@ fn tell_what_stays_allowed(stage: &mut Stage, places: &Places) -> Result<()> {
     }
     let public = crew.ask(0, Order::ReadPublicFile, [0; 2])?;
     let private = crew.ask(0, Order::ReadPrivateFile, [0; 2])?;
-    let says = "Under Landlock the worker reads the file in its one directory, and not the one beside it";
+    let says = "Under Landlock a worker reads the file in its one directory, not one beside it";
     let got = format!("{} and {}", if public == Reply::Done(0) { "read" } else { "not read" }, in_words(private));
     stage.fact(says, public == Reply::Done(0) && private == Reply::Failed(Errno::EACCES), got);
     Ok(())

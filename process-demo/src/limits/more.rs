@@ -14,6 +14,8 @@ pub const WORKERS: usize = 4;
 
 /// What was got of one resource.
 pub struct Row {
+    /// The resource, alone and as it is counted.
+    pub what: &'static str,
     pub name: &'static str,
     /// What one process may have; none where nothing limits it.
     limit: Option<u64>,
@@ -38,9 +40,19 @@ pub fn show(stage: &mut Stage, places: &Places) -> Result<Vec<Row>> {
         ROOM_BYTES >> 20
     ));
     let rows = vec![
-        Row { name: "descriptors", limit: Some(descriptors_allowed), got: got(places, descriptors)? },
-        Row { name: "MiB of address space", limit: Some(ROOM_BYTES >> 20), got: got(places, address_space)? },
-        Row { name: "CPUs", limit: None, got: got(places, cpus)? },
+        Row {
+            what: "descriptors",
+            name: "descriptors",
+            limit: Some(descriptors_allowed),
+            got: got(places, descriptors)?,
+        },
+        Row {
+            what: "address space",
+            name: "MiB of address space",
+            limit: Some(ROOM_BYTES >> 20),
+            got: got(places, address_space)?,
+        },
+        Row { what: "CPUs", name: "CPUs", limit: None, got: got(places, cpus)? },
     ];
     stage.table(table(&rows));
     for row in &rows {
@@ -125,9 +137,9 @@ fn table(rows: &[Row]) -> Table {
         }
     };
     Table {
-        title: "How much workers get, all together".to_owned(),
+        title: "What workers get, all together".to_owned(),
         columns: vec![
-            Column::label("of".to_owned()),
+            Column::label("resource"),
             Column::value("one thread".to_owned(), ""),
             Column::value(format!("{WORKERS} threads"), ""),
             Column::value(format!("{WORKERS} processes"), ""),

@@ -85,7 +85,7 @@ pub fn show(stage: &mut Stage, places: &Places) -> Result<Seen> {
     let (read, tried) = seen.by_threads;
     stage.fact("A sibling thread reads the secret, confined or not", read == tried, format!("{read} of {tried}"));
     let wrong = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Wrong)).count();
-    stage.fact("Whoever reads it reads the right one", wrong == 0, format!("{wrong} wrong"));
+    stage.check("Whoever reads it reads the right one", wrong == 0, format!("{wrong} wrong"));
     Ok(seen)
 }
 
