@@ -58,15 +58,15 @@ pub fn show(stage: &mut Stage) -> Result<Dead> {
         chosen_with_unit("bytes", HELD_BYTES as f64)
     ));
     let Course { alive, zombie, status, pipe_ended, unmoved, exit, gone, again } = take_course(stage.clock())?;
-    stage.table(table(&[
+    stage.show(table(&[
         ("alive", &alive, String::new()),
-        ("dead, not waited for", &zombie, format!("{} is there", told_by(status))),
-        ("waited for", &gone, format!("{exit} was taken")),
+        ("dead, not waited for", &zombie, format!("{}, kept", told_by(status))),
+        ("waited for", &gone, format!("{exit}, taken")),
     ]));
     let kept =
         zombie.state == Some('Z') && zombie.number_taken && told_by(status) == Exit::Code(CODE.into()).to_string();
     let got = format!("state {}, {}", letter(zombie.state), told_by(status));
-    let says = "A dead process that nobody has waited for keeps its number and its exit status: a zombie";
+    let says = "A dead process that nobody has waited for, a zombie, keeps its pid and its exit status";
     let kept_number = stage.fact(says, kept, got);
     let freed_bytes = alive.resident_bytes.unwrap_or(0);
     let got = format!(
@@ -77,13 +77,12 @@ pub fn show(stage: &mut Stage) -> Result<Dead> {
     );
     // The kernel's figure is batched by CPU, so half of it is enough.
     let freed = freed_bytes >= HELD_BYTES as u64 / 2 && zombie.resident_bytes.is_none() && pipe_ended;
-    stage.fact("Its memory is gone and its descriptors are closed already", freed, got);
-    let got = format!("state {} after SIGKILL, then {exit}", letter(unmoved.then_some('Z')));
-    let says = "SIGKILL does not end it: it is dead, and only waiting for it removes it";
-    stage.fact(says, unmoved && exit == Exit::Code(CODE.into()), got);
-    let says = "Its status is given once; after that there is no such process";
-    let got = format!("waiting again: {}", again.map_or_else(|error| error.to_string(), told_by));
-    stage.fact(says, again == Err(Errno::ECHILD) && !gone.number_taken, got);
+    stage.fact("A zombie's memory is gone, and its descriptors are closed", freed, got);
+    let waited_again = again.map_or_else(|error| error.to_string(), told_by);
+    let got =
+        format!("state {} after SIGKILL, then {exit}; waiting again: {waited_again}", letter(unmoved.then_some('Z')));
+    let once = exit == Exit::Code(CODE.into()) && again == Err(Errno::ECHILD) && !gone.number_taken;
+    stage.fact("SIGKILL does not remove a zombie; waiting does, and gets the exit status once", unmoved && once, got);
     Ok(Dead { kept_number, freed_bytes })
 }
 
@@ -165,8 +164,8 @@ fn table(moments: &[(&str, &Look, String)]) -> Table {
             Column::value("state", ""),
             Column::value("memory", "bytes"),
             Column::value("descriptors", ""),
-            Column::value("number", ""),
-            Column::value("status", ""),
+            Column::value("pid", ""),
+            Column::value("exit status", ""),
         ],
         rows: moments.iter().map(row).collect(),
     }

@@ -50,10 +50,10 @@ pub fn show(stage: &mut Stage) -> Result<bool> {
         if by_signal { "was ended by SIGTERM" } else { "was not ended by it" },
         if goes_on { "lives" } else { "is dead" }
     );
-    let says = "A parent-death signal comes when the thread that made the child ends, though its process goes on";
+    let says = "A parent-death signal comes when the thread that forked ends, though its process goes on";
     let holds = stage.fact(says, by_signal && goes_on, got);
     if holds {
-        stage.note("So who makes such children from a thread of a pool loses them when the pool shrinks.");
+        stage.note("So a program that forks such children from a pool's thread loses them when the pool shrinks.");
     }
     Ok(holds)
 }

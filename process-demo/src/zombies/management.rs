@@ -50,7 +50,7 @@ pub struct Management {
 
 pub fn show(stage: &mut Stage) -> Result<Management> {
     stage.note(
-        "Now everybody tries everything: wait for it, see it end by a descriptor (pidfd), stop it, set its priority, \
+        "Everybody tries everything: wait for it, see it end by a descriptor (pidfd), stop it, set its priority, \
          limit its descriptors, end it. What came of it is looked up from outside, in /proc. The first rows act on a \
          process, the last two on one of a process's two threads.",
     );
@@ -61,10 +61,10 @@ pub fn show(stage: &mut Stage) -> Result<Management> {
     let waiters: Vec<_> = tried.clone().filter(|row| row.reaches[WAIT] == Reach::Alone).map(|row| row.who).collect();
     let tried = tried.count();
     let got = format!("{} of {tried}: {}", waiters.len(), waiters.join(", "));
-    stage.fact("Of all who try, its parent alone can wait for a process", waiters == [stands::PARENT], got);
+    stage.fact("Of all who try, only its parent can wait for a process", waiters == [stands::PARENT], got);
     let watchers = processes.iter().filter(|row| row.reaches[SEE] == Reach::Alone).count();
     let got = format!("{watchers} of {tried}");
-    stage.fact("Whoever tries can see a process end by a descriptor of it", watchers == tried, got);
+    stage.fact("With a descriptor of a process, whoever tries can see it end", watchers == tried, got);
     let management = compare(&rows, waiters, tried);
     let of_thread = rows.iter().find(|row| row.who == stands::OWN_THREAD).map(|row| &row.reaches);
     let whole = |act: &usize| of_thread.is_some_and(|reaches| reaches[*act] == Reach::Whole);

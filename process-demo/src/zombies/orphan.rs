@@ -51,14 +51,14 @@ pub fn show(stage: &mut Stage) -> Result<Orphans> {
         Err(why) => stage.note(format!("Who adopts where there is no subreaper at all was not tried: {why}.")),
     }
     stage.table(table(&fates));
-    let says = "An orphan goes to the nearest ancestor that is a subreaper, not to its grandparent as such";
+    let says = "An orphan's new parent is its nearest ancestor that is a subreaper, not its grandparent as such";
     let got: Vec<&str> = fates.iter().map(|fate| fate.new_parent.as_str()).collect();
     let as_expected = ["this program", "its grandparent", "process 1"];
     stage.fact(says, got == as_expected[..got.len()], got.join(", "));
     let went_on = fates.iter().filter(|fate| fate.went_on).count();
     let waited_for = fates.iter().filter(|fate| fate.waited_for).count();
     let got = format!("{went_on} of {} answered, {waited_for} were waited for", fates.len());
-    let says = "It goes on when its parent dies, and its new parent may wait for it";
+    let says = "An orphan goes on when its parent dies, and its new parent can wait for it";
     stage.fact(says, went_on == fates.len() && waited_for == fates.len(), got);
     Ok(Orphans { made: fates.len(), went_on })
 }

@@ -27,28 +27,28 @@ pub fn show(stage: &mut Stage) -> Result<Reuse> {
     match namespace::perform(force)? {
         Ok([number, kept, again, by_descriptor, unhurt, by_number]) => {
             stage.note(format!(
-                "In a pid namespace of its own, this program can tell the kernel after which number to go on: so the \
-                 next child gets number {number} again, if it may."
+                "In a pid namespace of its own, this program can tell the kernel after which pid to go on: so the next \
+                 child gets pid {number} again, if it may."
             ));
-            let got = format!("{number} was taken, the next child got {kept}");
-            let kept_from_the_living =
-                stage.fact("While a zombie has the number, no other process gets it", kept != number, got);
-            let got = format!("the child after that got {again}");
-            let says = "As soon as it has been waited for, another process can have its number";
-            let given_again = stage.fact(says, again == number, got);
+            let (kept_from_the_living, given_again) = (kept != number, again == number);
+            let got = format!("{number} was taken, the next child got {kept}; after the wait, the next got {again}");
+            let says = "Another process can get a zombie's pid, but only after the zombie has been waited for";
+            stage.fact(says, kept_from_the_living && given_again, got);
             let refusal = Errno::from_raw(by_descriptor);
-            let got = format!("{refusal:?}, and the stranger {}", if unhurt == 1 { "lives" } else { "is dead" });
-            let says = "A signal to the dead one's descriptor then fails, and hits nobody";
-            stage.fact(says, refusal == Errno::ESRCH && unhurt == 1, got);
-            let got = if by_number == 1 { "ended by SIGTERM" } else { "not ended by it" };
-            stage.fact("A signal to its number hits the stranger", by_number == 1, got);
+            let got = format!(
+                "by descriptor {refusal:?}, and the stranger {}; by pid {}",
+                if unhurt == 1 { "lived" } else { "was dead" },
+                if by_number == 1 { "it was ended" } else { "it was not ended" },
+            );
+            let says = "A signal to the dead process's descriptor hits nobody; one to its pid hits a stranger";
+            stage.fact(says, refusal == Errno::ESRCH && unhurt == 1 && by_number == 1, got);
             Ok(Reuse::Forced { kept_from_the_living, given_again })
         }
         Err(why) => {
             let most = stage.by_effort(100, 2_000, 40_000);
             let (forks, given_again) = wait_for_it(most)?;
             let seen = if given_again { "came again after" } else { "did not come again in" };
-            stage.note(format!("A number's reuse could not be forced: {why}. By luck it {seen} {forks} forks."));
+            stage.note(format!("A pid's reuse could not be forced: {why}. By luck it {seen} {forks} forks."));
             Ok(Reuse::ByLuck { forks, given_again })
         }
     }
