@@ -29,9 +29,9 @@ pub const DEMO: Demo = Demo {
     name: "web-server",
     question: "Threads or processes for a web server?",
     claims: &[Claim::PreforkServer],
-    rule: "A web server handles requests in several processes at once if, with prefork, at least two worker processes had \
-           a request in flight at the same moment, before any was answered, and every answer was right. It is refuted if \
-           there were never two, or if an answer was wrong; skipped if this machine refuses such a server.",
+    rule: "A web server handles requests in several processes at once if, with prefork, two worker processes or more had a \
+           request in flight at the same moment, before any was answered, and every answer was right. Refuted if there \
+           were never two, or if an answer was wrong; skipped if this machine refuses such a server.",
     extras: Extras {
         parameters: &[
             number("workers", "", "threads or processes that serve; 0 for as many as CPUs", 0.0, 0.0, 64.0),
@@ -72,12 +72,17 @@ fn run(stage: &mut Stage) -> Result<()> {
     // Where something is counted, nothing may happen by chance.
     let calm = Setup { work: Work::NONE, ..plan.setup };
     let together = [Model::Prefork, Model::PreforkReusePort].map(|model| together::show(stage, model, &calm));
-    verdict::give(stage, together)?;
+    let ruling = verdict::of(together)?;
     starvation::show(stage, &calm)?;
     let rows = capacity::show(stage, &plan)?;
     let losses = availability::show(stage, &calm)?;
     let state = shared_state::show(stage, calm.workers)?;
-    stage.answer(verdict::answer(&rows, &losses, &state));
+    stage.show(verdict::table(&rows, &losses));
+    verdict::explain(stage, &rows, &state);
+    stage.headline(verdict::headline(&losses, &ruling));
+    stage.rule(Claim::PreforkServer, ruling)?;
+    stage.answer(verdict::answer(&rows, &losses));
+    stage.advise(verdict::advice(&losses));
     Ok(())
 }
 

@@ -57,6 +57,13 @@ pub struct Losses {
     pub back_ns: u64,
 }
 
+impl Losses {
+    /// Of all connections that a worker had.
+    pub fn open(&self) -> Lost {
+        Lost { lost: self.in_flight.lost + self.idle.lost, of: self.in_flight.of + self.idle.of }
+    }
+}
+
 const IDLE_EACH: usize = 3; // Connections of each worker beside the one whose request is in flight.
 const PATIENCE_MS: u16 = 20_000; // Only a bound: what is waited for is certain to come, as an answer or as an end.
 
@@ -288,14 +295,17 @@ fn ask_whose(server: &mut Server, connection: &mut Connection) -> Result<u32> {
     bail!("a request before any failure was not answered")
 }
 
-fn tell(stage: &mut Stage, all: &[Losses]) {
-    let share = |lost: Lost| match lost {
+pub fn share(lost: Lost) -> Cell {
+    match lost {
         Lost { of: 0, .. } => Cell::Nothing,
         Lost { lost, of } => {
             let mood = if lost == 0 { Mood::Good } else { Mood::Bad };
             Cell::Word { says: format!("{lost} of {of}"), mood }
         }
-    };
+    }
+}
+
+fn tell(stage: &mut Stage, all: &[Losses]) {
     let cells = |losses: &Losses| {
         vec![
             Cell::Text(losses.model.label().to_owned()),
@@ -307,7 +317,7 @@ fn tell(stage: &mut Stage, all: &[Losses]) {
         ]
     };
     stage.table(Table {
-        title: "Lost when one worker fails: requests in flight, idle connections, queued requests".to_owned(),
+        title: "Connections lost when one worker fails".to_owned(),
         columns: vec![
             Column { name: "model".into(), unit: String::new(), role: Role::Label },
             Column { name: "failure".into(), unit: String::new(), role: Role::Label },
@@ -330,15 +340,18 @@ fn judge(stage: &mut Stage, all: &[Losses]) {
         format!("{} of {} in flight, {} of {} idle", it.in_flight.lost, it.in_flight.of, it.idle.lost, it.idle.of)
     };
     if let Some(panic) = of(Model::ThreadPerConnection, Failure::Panic) {
-        let says = "A panic in one thread loses its own request and no other connection";
+        let says = "A panic in one thread loses its own request, but no other connection";
         stage.fact(says, panic.in_flight.lost == 1 && panic.idle.lost == 0, own(panic));
     }
-    for model in [Model::ThreadPerConnection, Model::ThreadPool] {
-        if let Some(fault) = of(model, Failure::Fault) {
-            let says = format!("{}: a segmentation fault in one thread loses every open connection", model.label());
-            let all_lost = fault.in_flight.lost == fault.in_flight.of && fault.idle.lost == fault.idle.of;
-            stage.fact(says, all_lost, own(fault));
-        }
+    let models = [Model::ThreadPerConnection, Model::ThreadPool];
+    let faults: Vec<&Losses> = models.into_iter().filter_map(|model| of(model, Failure::Fault)).collect();
+    if !faults.is_empty() {
+        let seen = faults.iter().map(|it| format!("{}: {} of {}", it.model.label(), it.open().lost, it.open().of));
+        stage.fact(
+            "A segmentation fault in one thread loses every open connection",
+            faults.iter().all(|it| it.open().lost == it.open().of),
+            seen.collect::<Vec<_>>().join(", "),
+        );
     }
     let prefork: Vec<&Losses> = Failure::ALL.into_iter().filter_map(|failure| of(Model::Prefork, failure)).collect();
     if !prefork.is_empty() {
@@ -346,7 +359,7 @@ fn judge(stage: &mut Stage, all: &[Losses]) {
         let mut seen: Vec<String> = prefork.iter().map(|it| one(it)).collect();
         seen.dedup();
         stage.fact(
-            "However one prefork worker dies, only its own connections are lost, and nobody in the shared queue",
+            "However a prefork worker dies, it loses only its own connections, and none in the shared queue",
             prefork.iter().all(|it| it.in_flight.lost == 1 && it.idle.lost == IDLE_EACH && it.queued.lost == 0),
             seen.join("; "),
         );
@@ -362,11 +375,9 @@ fn judge_reset(stage: &mut Stage, by_hash: &[&Losses]) {
     let counts = by_hash.iter().map(|it| format!("{} of {} by {}", it.queued.lost, it.queued.of, it.failure.label()));
     let got = counts.collect::<Vec<_>>().join(", ");
     if migrates {
-        stage.note(format!(
-            "Here the kernel moves the queue of a dead SO_REUSEPORT worker to another: lost were {got}."
-        ));
+        stage.note(format!("Here the kernel moves the queue of a dead SO_REUSEPORT worker to another. Lost: {got}."));
     } else if !by_hash.is_empty() {
-        let says = "With SO_REUSEPORT, who waits in the queue of a worker that dies is reset";
+        let says = "With SO_REUSEPORT, connections in the queue of a worker that dies are reset";
         stage.fact(says, by_hash.iter().all(|it| it.queued.lost > 0), got);
     }
 }

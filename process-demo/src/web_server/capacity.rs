@@ -36,6 +36,16 @@ impl Row {
         (!self.per_s.is_empty()).then(|| median(&self.per_s).value)
     }
 
+    /// The server's CPU time for one answer.
+    pub fn cpu_ns(&self) -> Option<f64> {
+        (!self.cpu_ns.is_empty()).then(|| median(&self.cpu_ns).value)
+    }
+
+    /// Of the paced requests; inside, none if it falls on one that was never answered.
+    pub fn p99_ns(&self) -> Option<Option<f64>> {
+        self.paced.as_ref().map(|seen| seen.percentile_ns(99))
+    }
+
     /// How many times as long one answer takes as the other model's; none if the machine refuses one of them.
     pub fn time_against(&self, other: &Row) -> Option<Ratio> {
         let both = !self.per_s.is_empty() && self.per_s.len() == other.per_s.len();
@@ -79,7 +89,7 @@ pub fn show(stage: &mut Stage, plan: &Plan) -> Result<Vec<Row>> {
     tell_paced(stage, plan, per_s, &rows);
     let right: u64 = rows.iter().map(|row| row.right).sum();
     let wrong: u64 = rows.iter().map(|row| row.wrong).sum();
-    stage.fact(
+    stage.check(
         "Every answer had its own request's number, the right sum, length and status, in every model",
         wrong == 0 && rows.iter().all(|row| row.right > 0 || row.skipped.is_some()),
         format!("{} right, {wrong} wrong", shared::number::count(right)),
@@ -246,13 +256,13 @@ fn tell_paced(stage: &mut Stage, plan: &Plan, per_s: f64, rows: &[Row]) {
             Column::value("p50", "ns"),
             Column::value("p99", "ns"),
             Column::value("answered", ""),
-            Column::value("not", ""),
+            Column::value("unanswered", ""),
             Column::value("lost", ""),
         ],
         rows: rows.iter().filter_map(cells).collect(),
     });
     stage.note(
-        "Each delay counts from when its request was due, whether or not the client could send it by then. Not: no \
+        "Each delay counts from when its request was due, whether or not the client could send it by then. Unanswered: no \
          answer when half as much time again had passed. Lost: the connection ended first, in either table.",
     );
 }
