@@ -25,11 +25,11 @@ pub const DEMO: Demo = Demo {
     question: "Who may wait for whom, and what becomes of those nobody waits for?",
     claims: &[Claim::OwnPid, Claim::RunsIndependently, Claim::ManagementDiffers],
     rule: "An own pid is refuted if a living process gets a pid that another still has; it holds with an exception if a pid \
-           stays taken after its program has ended, or is given again. Running independently is refuted if an orphan does \
-           not go on; it holds except for a child that asked for a signal, if its parent's end ended it. Else both hold. Of \
-           five acts (wait for, stop, prioritise, limit, end), those count by which a parent reaches one process alone. \
-           Management differs if at least half of them do not reach one thread alone; in part if fewer; refuted if all do; \
-           undecided if none could be tried.",
+           outlives its program or is given again. Running independently is refuted if an orphan does not go on; it holds \
+           except for a child that asked for a signal, if its parent's end ended it. Else both hold. Of five acts (wait \
+           for, stop, prioritise, limit, end), those count by which a parent reaches one process alone. Management differs \
+           if at least half of them do not reach one thread alone; in part if fewer; refuted if all do; undecided if none \
+           could be tried.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "process-demo/snippets/pidfd.rs", text: include_str!("../snippets/pidfd.rs") },
