@@ -32,19 +32,19 @@ fn run(stage: &mut Stage) -> Result<()> {
     stage.table(survey.how_it_ended());
     survey.tell_facts(stage)?;
     let ruling = judge(&survey);
-    let isolates = matches!(ruling.verdict, Verdict::Holds | Verdict::Qualified);
+    let isolates = ruling.verdict != Verdict::Refuted;
     stage.rule(Claim::ProcessesSuitIndependentTasks, ruling)?;
     let Survey { rows, .. } = &survey;
     let with_names = |wanted: &dyn Fn(&tables::Row) -> bool| {
         let names: Vec<&str> = rows.iter().filter(|row| wanted(row)).map(|row| row.failure.label()).collect();
         if names.is_empty() { "none".to_owned() } else { format!("{} ({})", names.len(), names.join(", ")) }
     };
+    let tried = rows.iter().filter(|row| row.processes.was_tried()).count();
     let survived = rows.iter().filter(|row| row.processes.all_went_on()).count();
-    stage.headline(format!("{survived} of {} failures spare sibling processes", rows.len()));
+    stage.headline(format!("{survived} of {tried} failures spare sibling processes"));
     stage.answer(format!(
-        "All sibling processes go on after {survived} of {} failures; all sibling threads go on after {}. catch_unwind \
+        "All sibling processes go on after {survived} of {tried} failures; all sibling threads go on after {}. catch_unwind \
          catches {}.",
-        rows.len(),
         with_names(&|row| row.threads.all_went_on()),
         with_names(&|row| row.caught.always_caught()),
     ));

@@ -128,11 +128,15 @@ impl<T> Tried<T> {
                 words.push(word);
             }
         }
-        self.cell(|| Cell::Text(words.join(", or ")))
+        match &self.0 {
+            Ok(_) => Cell::Text(words.join(", or ")),
+            Err(why) => Cell::Skipped { skipped: why.clone() },
+        }
     }
 
-    fn cell(&self, seen: impl FnOnce() -> Cell) -> Cell {
-        self.0.as_ref().err().map_or_else(seen, |why| Cell::Skipped { skipped: why.clone() })
+    /// Of the table that is always shown: it has no room for why something was not tried.
+    fn cell(&self, says: impl Into<String>, mood: Mood) -> Cell {
+        if self.was_tried() { Cell::Word { says: says.into(), mood } } else { Cell::Text("not tried".to_owned()) }
     }
 }
 
@@ -155,7 +159,7 @@ impl Tried<Scene> {
 
     fn survivors(&self) -> Cell {
         let mood = if self.all_went_on() { Mood::Good } else { Mood::Bad };
-        self.cell(|| Cell::Word { says: format!("{} of {}", self.went_on(), self.siblings()), mood })
+        self.cell(format!("{} of {}", self.went_on(), self.siblings()), mood)
     }
 }
 
@@ -171,6 +175,6 @@ impl Tried<End> {
             _ if self.always_caught() => ("caught", Mood::Good),
             _ => ("sometimes", Mood::Bad),
         };
-        self.cell(|| Cell::Word { says: says.to_owned(), mood })
+        self.cell(says, mood)
     }
 }
