@@ -51,7 +51,7 @@ fn run(stage: &mut Stage) -> Result<()> {
     let saved = troubles.saved();
     stage.rule(Claim::RunsIndependently, independence)?;
     stage.rule(Claim::ProcessesSuitIndependentTasks, judge_suitability(&saved))?;
-    stage.headline(format!("{} workers crash or hang, {} tasks lost", saved.lost, saved.tasks - saved.done));
+    stage.headline(format!("{} crashes and hangs cost {} tasks", saved.lost, saved.tasks - saved.done));
     stage.answer(answer(&troubles, &saved));
     stage.advise("Let a supervisor restart workers that fail: copy `supervisor`.");
     Ok(())
@@ -76,16 +76,12 @@ fn judge_suitability(saved: &Saved) -> Ruling {
     let Saved { tasks, done, lost, repeated } = saved;
     let (tasks, done) = (count(*tasks as u64), count(*done as u64));
     match (saved.done == saved.tasks, saved.all_but_those_in_hand()) {
-        (true, true) => {
-            Ruling::holds(format!("{done} of {tasks} tasks are done although {lost} workers crash or hang"))
-        }
+        (true, true) => Ruling::holds(format!("{done} of {tasks} tasks are done although {lost} workers were lost")),
         (true, false) => Ruling::except(
             format!("that {repeated} tasks are begun again for {lost} lost workers"),
             format!("{done} of {tasks} tasks are done"),
         ),
-        (false, _) => {
-            Ruling::refuted(format!("Only {done} of {tasks} tasks are done after {lost} workers crash or hang"))
-        }
+        (false, _) => Ruling::refuted(format!("Only {done} of {tasks} tasks are done after {lost} workers were lost")),
     }
 }
 
