@@ -35,7 +35,7 @@ pub struct Abilities {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
     Yes,
-    /// Yes, in this way only.
+    /// Yes, by these means only.
     Partly(String),
     /// The error that came, or what came in its place.
     No(String),
@@ -88,8 +88,8 @@ pub fn table(all: &[Abilities]) -> Table {
             Column::value("two send", ""),
             Column::value("wait for two", ""),
             Column::value("1 MiB", ""),
-            Column::value("who is told", ""),
-            Column::value("lost", ""),
+            Column::value("told of death", ""),
+            Column::value("unread lost", ""),
         ],
         rows: all.iter().map(cells).collect(),
     }

@@ -15,10 +15,10 @@ pub fn place(placement: Placement) -> &'static str {
     }
 }
 
-/// Every way that is measured at that placement.
+/// Every mechanism that is measured at that placement.
 pub fn all(placement: Placement, bench: &Bench) -> Contest<'_> {
-    let title = format!("64 bytes there and back, {}", place(placement));
-    let mut contest = Contest::new(title, "the way the message goes, and who talks", Timing::Events);
+    let title = format!("64 B there and back, {}", place(placement).trim_start_matches("on "));
+    let mut contest = Contest::new(title, "the mechanism, and who talks", Timing::Events);
     for rival in MECHANISMS.iter().flat_map(|mechanism| mechanism.rivals(placement, bench)) {
         contest.add(rival);
     }
@@ -27,8 +27,8 @@ pub fn all(placement: Placement, bench: &Bench) -> Contest<'_> {
 
 /// The control: one party makes all the calls of both, and has nobody to wait for.
 pub fn beside_nobody(bench: &Bench) -> Contest<'_> {
-    let title = "64 bytes there and back, on one CPU, and the same calls by one party alone";
-    let mut contest = Contest::new(title, "the way the message goes, and whether there is anybody", Timing::Events);
+    let title = "64 bytes there and back, on one CPU, beside the same calls by one party alone";
+    let mut contest = Contest::new(title, "the mechanism, and whether there is a peer", Timing::Events);
     for mechanism in [rows::PIPE, rows::RING].into_iter().filter_map(rows::named) {
         contest.add(mechanism.rival(Nobody, SameCpu, bench));
         contest.add(mechanism.rival(Processes, SameCpu, bench));

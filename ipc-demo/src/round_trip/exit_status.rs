@@ -14,7 +14,7 @@ pub const WAITS: &str = "pipe, processes";
 /// An exit status has one byte, so both rows carry one; no other row may stand beside them. A life takes so long that
 /// batches of a few lives are enough.
 pub fn contest(bench: &Bench) -> Contest<'_> {
-    let title = "One byte there and back, on one CPU: a child for each, born with the byte, or one child and a pipe";
+    let title = "One byte there and back, on one CPU: a child for each byte, or one child and a pipe";
     let mut contest = Contest::new(title, "whether the child lives for one answer or for all", Batches);
     contest.add(Rival::of_processes(LIVES, SameCpu, |_| Ok(by_its_life(bench))));
     contest.add(Rival::of_processes(WAITS, SameCpu, |_| by_a_pipe(bench)));

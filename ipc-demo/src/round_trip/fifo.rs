@@ -22,7 +22,7 @@ pub fn pair(directory: &Path) -> Result<(FifoEnd, FifoEnd)> {
 }
 
 fn one_way(path: &Path) -> Result<(PipeWriter, PipeReader)> {
-    let expected = FifoReader::make(path).context("a FIFO")?;
+    let expected = FifoReader::make(path).context("a named FIFO")?;
     let to = connect(path)?;
     let from = expected.accept(Duration::from_secs(1))?; // The writer is there already: it does not wait.
     Ok((to, from))

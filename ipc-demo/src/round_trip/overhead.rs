@@ -1,103 +1,179 @@
-//! Is a way between processes slower than its like between threads?
+//! Is a mechanism slower between processes than between threads?
 
-use shared::Placement;
-use shared::Verdict::{self, Holds, Qualified, Refuted, Undecided};
 use shared::measure::Measured;
 use shared::number::three_digits;
+use shared::stats::Ratio;
+use shared::{
+    Placement::{self, OtherCpu, SameCpu},
+    Ruling,
+};
 
 use super::pairs::{Pairing, Placed};
 use super::rows::Between::{self, Processes, Threads};
 use super::rows::{CHANNELS, MECHANISMS, Mechanism, RING, label};
 
-/// At each placement: every way between processes against the same way between threads; and the ring between processes
+/// Something between processes, set against something between threads.
+pub struct Case {
+    pub placement: Placement,
+    pub against: Against,
+    pub ratio: Ratio,
+}
+
+/// What stands between the threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Against {
+    /// The same mechanism, which asks the kernel for each message.
+    ItselfByKernel,
+    /// The same mechanism, by memory.
+    ItselfByMemory,
+    /// A channel, against the ring.
+    Channel,
+}
+
+/// At each placement: every mechanism between processes against the same between threads; and the ring between processes
 /// against the fastest channel between threads.
-pub fn pairings(measured: &[Placed]) -> Vec<Pairing> {
+pub fn cases(measured: &[Placed]) -> Vec<Case> {
     let of = |(placement, measured): &Placed| {
-        let like =
-            |way: &Mechanism| Pairing::of(measured, *placement, &label(way.name, Processes), &label(way.name, Threads));
-        let mut pairings: Vec<Pairing> = MECHANISMS.iter().filter_map(like).collect();
-        pairings.extend(beside_a_channel(measured, *placement));
-        pairings
+        let placement = *placement;
+        let like = |one: &Mechanism| {
+            let ratio = measured.ratio(&label(one.name, Processes), &label(one.name, Threads), placement)?;
+            let against = if one.asks_the_kernel() { Against::ItselfByKernel } else { Against::ItselfByMemory };
+            Some(Case { placement, against, ratio })
+        };
+        let channel = beside_a_channel(measured, placement);
+        let channel = channel.map(|Pairing { ratio, .. }| Case { placement, against: Against::Channel, ratio });
+        MECHANISMS.iter().filter_map(like).chain(channel).collect::<Vec<_>>()
     };
     measured.iter().flat_map(of).collect()
 }
 
 /// The ring between processes against the fastest channel between threads.
 pub fn beside_a_channel(measured: &Measured, placement: Placement) -> Option<Pairing> {
-    Pairing::of(measured, placement, &label(RING, Processes), &fastest_channel(measured, placement)?)
+    let channel = fastest(measured, placement, Threads, CHANNELS.into_iter())?;
+    Pairing::of(measured, placement, &label(RING, Processes), &label(channel, Threads))
 }
 
-pub fn fastest_channel(measured: &Measured, placement: Placement) -> Option<String> {
-    fastest(measured, placement, CHANNELS.iter().map(|name| label(name, Threads)))
+pub fn fastest_between(parties: Between, measured: &Measured, placement: Placement) -> Option<&'static str> {
+    fastest(measured, placement, parties, MECHANISMS.iter().map(|one| one.name))
 }
 
-pub fn fastest_between(parties: Between, measured: &Measured, placement: Placement) -> Option<String> {
-    fastest(measured, placement, MECHANISMS.iter().map(|way| label(way.name, parties)))
+/// The mechanism with the smallest median; none if all were skipped.
+fn fastest(
+    measured: &Measured,
+    placement: Placement,
+    parties: Between,
+    names: impl Iterator<Item = &'static str>,
+) -> Option<&'static str> {
+    let with_median = |name| Some((measured.figures(&label(name, parties), placement)?.median().value, name));
+    let fastest = names.filter_map(with_median).min_by(|(one, _), (other, _)| one.total_cmp(other));
+    fastest.map(|(_, name)| name)
 }
 
-/// The row with the smallest median; none if all were skipped.
-fn fastest(measured: &Measured, placement: Placement, labels: impl Iterator<Item = String>) -> Option<String> {
-    let with_median = |label: String| Some((measured.figures(&label, placement)?.median().value, label));
-    let fastest = labels.filter_map(with_median).min_by(|(one, _), (other, _)| one.total_cmp(other));
-    fastest.map(|(_, label)| label)
-}
-
-/// Does it add overhead? By how many of the pairings show the processes clearly slower.
-pub fn verdict(pairings: &[Pairing]) -> (Verdict, String) {
-    let ratio = |pairing: &&Pairing| pairing.ratio.ratio;
-    let by_ratio = |one: &&Pairing, other: &&Pairing| ratio(one).total_cmp(&ratio(other));
-    let slower: Vec<&Pairing> = pairings.iter().filter(|pairing| pairing.ratio.is_slower()).collect();
-    let faster: Vec<&Pairing> = pairings.iter().filter(|pairing| pairing.ratio.is_faster()).collect();
-    let open = pairings.len() - slower.len() - faster.len();
-    let verdict = match (slower.len(), faster.len(), open) {
-        (1.., 0, 0) => Holds,
-        (1.., _, _) => Qualified,
-        (0, 1.., _) => Refuted,
-        (0, 0, _) => Undecided,
+/// Does it add overhead? By how many of the cases show the processes clearly slower.
+pub fn ruling(cases: &[Case]) -> Ruling {
+    let slower: Vec<f64> = cases.iter().map(|case| case.ratio).filter(Ratio::is_slower).map(|one| one.ratio).collect();
+    let faster: Vec<f64> = cases.iter().map(|case| case.ratio).filter(Ratio::is_faster).map(|one| one.ratio).collect();
+    let all = cases.len();
+    let most = three_digits(slower.iter().copied().fold(1.0, f64::max));
+    let ruling = match (slower.len(), faster.len()) {
+        _ if all == 0 => Ruling::undecided("Nothing could be measured"),
+        (some, _) if some == all => {
+            Ruling::holds(format!("Processes are clearly slower in all {all} comparisons, up to {most} times"))
+        }
+        (1.., _) => under_a_condition(cases, &most),
+        (0, 0) => Ruling::undecided(format!("None of {all} comparisons is clearly slower or faster between processes")),
+        (0, some) => {
+            let most = three_digits(1.0 / faster.iter().copied().fold(1.0, f64::min));
+            let none = format!("None of {all} comparisons is clearly slower between processes");
+            Ruling::refuted(format!("{none}; {some} are clearly faster, up to {most} times"))
+        }
     };
-    let most = |extreme: Option<&Pairing>| {
-        let told = |most: &Pairing| format!(" (most: {}, {} times)", most.says, three_digits(most.ratio.ratio));
-        extreme.map_or(String::new(), told)
+    ruling.by(slower.len() as f64, "comparisons clearly slower")
+}
+
+/// What all slower cases have in common; else where they are.
+fn under_a_condition(cases: &[Case], most: &str) -> Ruling {
+    let of = |is: &dyn Fn(&Case) -> bool| {
+        let those = || cases.iter().filter(|case| is(case));
+        (those().filter(|case| case.ratio.is_slower()).count(), those().count())
     };
-    let because = format!(
-        "of {} pairings the processes were clearly slower in {}{}, clearly faster in {}{}; too close to call were {open}",
-        pairings.len(),
-        slower.len(),
-        most(slower.iter().copied().max_by(by_ratio)),
-        faster.len(),
-        most(faster.iter().copied().min_by(by_ratio)),
-    );
-    (verdict, if pairings.is_empty() { "nothing could be measured".to_owned() } else { because })
+    let (slower, all) = of(&|_| true);
+    let (by_kernel, of_kernel) = of(&|case| case.against == Against::ItselfByKernel);
+    let (on_one, of_one) = of(&|case| case.placement == SameCpu);
+    let (on_two, of_two) = of(&|case| case.placement == OtherCpu);
+    let (beside_channels, of_channels) = of(&|case| case.against == Against::Channel);
+    if by_kernel == slower && by_kernel * 2 > of_kernel {
+        let rest = all - of_kernel;
+        let because = format!("There {by_kernel} of {of_kernel} comparisons are clearly slower, up to {most} times");
+        Ruling::only_if("it goes through the kernel", format!("{because}; of the {rest} others none is"))
+    } else if on_one == slower && of_two > 0 {
+        let because = format!("There {on_one} of {of_one} comparisons are clearly slower, up to {most} times");
+        Ruling::only_if("both sides share one CPU", format!("{because}; on two CPUs none of {of_two} is"))
+    } else if beside_channels == slower {
+        let because = format!("The ring is clearly slower in {slower} of {of_channels} comparisons with a channel");
+        let condition = "threads use a channel, not the same mechanism";
+        Ruling::only_if(condition, format!("{because}, up to {most} times; the same mechanism never is"))
+    } else {
+        let where_slower = match of_two {
+            0 => format!("in {on_one} of {of_one} comparisons on one CPU"),
+            _ => format!("in {on_two} of {of_two} comparisons on two CPUs, {on_one} of {of_one} on one CPU"),
+        };
+        let by_ratio = |one: &&Case, other: &&Case| one.ratio.ratio.total_cmp(&other.ratio.ratio);
+        let worst = cases.iter().filter(|case| case.ratio.is_slower()).max_by(by_ratio);
+        let what = match worst.map(|case| case.against) {
+            Some(Against::Channel) => "the ring beside a channel",
+            _ => "the same mechanism",
+        };
+        Ruling::in_part(where_slower, format!("There processes are slower, up to {most} times ({what})"))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use shared::stats::Ratio;
+    use shared::Verdict::{Holds, Qualified, Refuted, Undecided};
 
     use super::*;
+    use Against::{Channel, ItselfByKernel, ItselfByMemory};
 
-    fn pairing(ratio: f64, clear: bool) -> Pairing {
-        Pairing { says: "a against b".to_owned(), ratio: Ratio { ratio, low: None, high: None, clear } }
+    fn case(placement: Placement, against: Against, ratio: f64, clear: bool) -> Case {
+        Case { placement, against, ratio: Ratio { ratio, low: None, high: None, clear } }
+    }
+
+    fn pipe(ratio: f64, clear: bool) -> Case {
+        case(SameCpu, ItselfByKernel, ratio, clear)
     }
 
     #[test]
     fn the_verdict_follows_from_the_clear_ratios() {
-        let (slower, faster, open) = (|| pairing(2.0, true), || pairing(0.5, true), || pairing(1.01, false));
-        assert_eq!(verdict(&[slower(), slower()]).0, Holds);
-        assert_eq!(verdict(&[slower(), open()]).0, Qualified);
-        assert_eq!(verdict(&[slower(), faster()]).0, Qualified);
-        assert_eq!(verdict(&[faster(), open()]).0, Refuted);
-        assert_eq!(verdict(&[open()]).0, Undecided);
-        assert_eq!(verdict(&[]), (Undecided, "nothing could be measured".to_owned()));
+        let verdict = |cases: &[Case]| ruling(cases).verdict;
+        let (slower, faster, open) = (|| pipe(2.0, true), || pipe(0.5, true), || pipe(1.01, false));
+        assert_eq!(verdict(&[slower(), slower()]), Holds);
+        assert_eq!(verdict(&[slower(), open()]), Qualified);
+        assert_eq!(verdict(&[slower(), faster()]), Qualified);
+        assert_eq!(verdict(&[faster(), open()]), Refuted);
+        assert_eq!(verdict(&[open()]), Undecided);
+        assert_eq!(verdict(&[]), Undecided);
     }
 
     #[test]
-    fn the_verdict_names_the_pairing_that_differs_most() {
-        let because = verdict(&[pairing(1.1, true), pairing(2.0, true), pairing(0.5, true), pairing(1.0, false)]).1;
-        assert_eq!(
-            because,
-            "of 4 pairings the processes were clearly slower in 2 (most: a against b, 2.00 times), clearly faster in 1 \
-             (most: a against b, 0.500 times); too close to call were 1"
-        );
+    fn the_condition_is_what_all_slower_cases_have_in_common() {
+        let says = |cases: &[Case]| ruling(cases).condition.unwrap().says;
+        let ring = |placement| case(placement, ItselfByMemory, 1.0, false);
+        let channel = |placement, ratio, clear| case(placement, Channel, ratio, clear);
+        assert_eq!(says(&[pipe(1.1, true), ring(SameCpu), ring(OtherCpu)]), "it goes through the kernel");
+        let two_of_four = [pipe(1.1, true), pipe(1.1, true), pipe(1.0, false), pipe(1.0, false), ring(OtherCpu)];
+        assert_eq!(says(&two_of_four), "both sides share one CPU");
+        assert_eq!(says(&two_of_four[..4]), "in 2 of 4 comparisons on one CPU");
+        let channels = [channel(SameCpu, 2.0, true), channel(OtherCpu, 2.0, true), ring(OtherCpu)];
+        assert_eq!(says(&channels), "threads use a channel, not the same mechanism");
+        let mixed = [channel(OtherCpu, 4.0, true), ring(OtherCpu), pipe(1.1, true), pipe(1.0, false)];
+        assert_eq!(says(&mixed), "in 1 of 2 comparisons on two CPUs, 1 of 2 on one CPU");
+    }
+
+    #[test]
+    fn the_reason_has_the_largest_clear_ratio() {
+        let cases = [pipe(1.1, true), pipe(2.0, true), pipe(0.5, true), pipe(3.0, false)];
+        let because = "There processes are slower, up to 2.00 times (the same mechanism)";
+        assert_eq!(ruling(&cases).because, because);
     }
 }

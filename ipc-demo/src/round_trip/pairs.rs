@@ -1,4 +1,4 @@
-//! What does it cost that the other side is in another process? The same way for a message, between both.
+//! What does it cost that the other side is in another process? The same mechanism, between both.
 
 use shared::Placement::{self, OtherCpu, SameCpu};
 use shared::measure::Measured;
@@ -41,7 +41,7 @@ fn table(measured: &[Placed]) -> Table {
         measured.ratio(&label(way.name, Processes), &label(way.name, Threads), *placement)
     };
     let both = MECHANISMS.iter().filter(|way| measured.iter().any(|placed| ratio_of(way, placed).is_some()));
-    let mut columns = vec![Column::label("the same way")];
+    let mut columns = vec![Column::label("mechanism")];
     for (placement, _) in measured {
         let cpus = place(*placement).trim_start_matches("on ");
         let column = |what: &str, unit: &str| Column::value(format!("{what}, {cpus}"), unit);
@@ -51,8 +51,7 @@ fn table(measured: &[Placed]) -> Table {
         let cells = measured.iter().flat_map(|(placement, measured)| cells(way, measured, *placement));
         [Cell::Text(way.name.to_owned())].into_iter().chain(cells).collect()
     };
-    let title = "What the border between two processes costs: 64 bytes there and back by the same way, between threads \
-                 and between processes (~: too close to call)";
+    let title = "64 bytes there and back by the same mechanism (~: too close to call)";
     Table { title: title.to_owned(), columns, rows: both.map(row).collect() }
 }
 
@@ -69,23 +68,27 @@ fn cells(way: &Mechanism, measured: &Measured, placement: Placement) -> [Cell; 3
     [median(&threads), median(&processes), ratio]
 }
 
-/// How many ways are clearly slower between processes, and how many clearly faster.
+/// How many mechanisms are clearly slower between processes, and how many clearly faster.
 fn in_words(measured: &[Placed]) -> String {
     let part = |(placement, measured): &Placed| {
-        let ratio =
-            |way: &Mechanism| measured.ratio(&label(way.name, Processes), &label(way.name, Threads), *placement);
-        let ratios: Vec<Ratio> = MECHANISMS.iter().filter_map(ratio).collect();
+        let ratios = alike(measured, *placement);
         let slower = ratios.iter().filter(|ratio| ratio.is_slower()).count();
         let faster = ratios.iter().filter(|ratio| ratio.is_faster()).count();
         let of = ratios.len();
-        format!("{} clearly slower in {slower} of {of} cases and clearly faster in {faster}", place(*placement))
+        format!("{} {slower} of {of} are clearly slower and {faster} clearly faster", place(*placement))
     };
     let parts: Vec<String> = measured.iter().map(part).collect();
     format!(
-        "So between processes instead of threads the same way is {}. On one CPU each message makes the kernel change to \
-         the other address space; on two CPUs each side keeps its own.",
-        parts.join(", ")
+        "Of the mechanisms that serve both, between processes instead of threads, {}. On one CPU each message makes the \
+         kernel change to the other address space; on two CPUs each side keeps its own.",
+        parts.join("; ")
     )
+}
+
+/// Each mechanism between processes against the same between threads.
+pub fn alike(measured: &Measured, placement: Placement) -> Vec<Ratio> {
+    let ratio = |way: &Mechanism| measured.ratio(&label(way.name, Processes), &label(way.name, Threads), placement);
+    MECHANISMS.iter().filter_map(ratio).collect()
 }
 
 /// The ring between processes beside what a reader knows: a channel between threads, a pipe, and bare memory.

@@ -21,7 +21,7 @@ pub const MESSAGES: usize = 1; // No more are ever under way, and a user's share
 
 /// Two handles of one queue.
 fn one_way(name: &str) -> Result<(MessageQueue, MessageQueue)> {
-    let (to, name_of_both) = MessageQueue::create(name, MESSAGES, BYTES).context("a message queue")?;
+    let (to, name_of_both) = MessageQueue::create(name, MESSAGES, BYTES).context("a POSIX queue")?;
     let from = MessageQueue::open(name)?;
     drop(name_of_both);
     Ok((to, from))

@@ -1,8 +1,8 @@
-//! Which ways does a message go, and between whom? One list, from which the comparisons and their legend are made.
+//! Which mechanisms carry a message, and between whom? One list, from which the comparisons and their legend are made.
 
 use shared::Placement::{self, Free, OtherCpu, SameCpu};
 use shared::measure::Rival;
-use shared::{Cell, Column, Table};
+use shared::{Cell, Column, RowRole, Table};
 
 use super::bench::Bench;
 use super::exchange::{self, End, Pair};
@@ -45,10 +45,15 @@ const PINNED: &[Placement] = &[SameCpu, OtherCpu];
 const EVERYWHERE: &[Placement] = &[SameCpu, OtherCpu, Free];
 
 pub const PIPE: &str = "pipe";
-pub const RING: &str = "ring*";
-pub const SPIN: &str = "spin*";
-pub const YIELD: &str = "yield*";
-pub const FUTEX: &str = "futex*";
+pub const RING: &str = "ring";
+pub const SPIN: &str = "spin";
+pub const YIELD: &str = "yield";
+pub const FUTEX: &str = "futex";
+
+const UNIX_STREAM: &str = "Unix stream";
+
+/// The rows that a reader sees in short: what is copied most, each between threads and between processes where it can be.
+const SHOWN: [&str; 5] = [RING, CHANNELS[3], FUTEX, PIPE, UNIX_STREAM];
 
 /// What threads use instead.
 pub const CHANNELS: [&str; 6] =
@@ -70,26 +75,26 @@ pub const MECHANISMS: &[Mechanism] = &[
     })
     .of("crossbeam-channel"),
     row("condvar", "std::sync::Mutex and Condvar around an Option", T, PINNED, |at| at.rival(|_| Ok(condvar::pair()))),
-    row("park*", "std::thread::park and Thread::unpark", T, PINNED, |at| at.rival(|_| park::pair())),
+    row("park", "std::thread::park and Thread::unpark", T, PINNED, |at| at.rival(|_| park::pair())),
     row(PIPE, "pipe_pair(): std::io::pipe() twice", AND_ALONE, EVERYWHERE, |at| at.rival(|_| pipe::pair())),
-    row("FIFO", "fifo: mkfifo(3) twice, opened and then unlinked", BOTH, PINNED, |at| {
+    row("named FIFO", "fifo: mkfifo(3) twice, opened and then unlinked", BOTH, PINNED, |at| {
         at.rival(|bench| fifo::pair(&bench.directory))
     }),
-    row("socketpair", "socket_pair(): UnixStream::pair()", BOTH, PINNED, |at| at.rival(|_| socket::stream_pair())),
-    row("datagram", "socketpair(AF_UNIX, SOCK_DGRAM)", BOTH, PINNED, |at| {
+    row(UNIX_STREAM, "socket_pair(): UnixStream::pair()", BOTH, PINNED, |at| at.rival(|_| socket::stream_pair())),
+    row("Unix datagram", "socketpair(AF_UNIX, SOCK_DGRAM)", BOTH, PINNED, |at| {
         at.rival(|bench| socket::pair(Way::UnixDatagram, bench))
     }),
-    row("seqpacket", "socketpair(AF_UNIX, SOCK_SEQPACKET)", BOTH, PINNED, |at| {
+    row("Unix seqpacket", "socketpair(AF_UNIX, SOCK_SEQPACKET)", BOTH, PINNED, |at| {
         at.rival(|bench| socket::pair(Way::UnixSeqpacket, bench))
     }),
     row("TCP", "one connection on loopback, with TCP_NODELAY", BOTH, PINNED, |at| at.rival(socket::tcp_pair)),
     row("UDP", "two connected sockets on loopback", BOTH, PINNED, |at| at.rival(|bench| socket::pair(Way::Udp, bench))),
-    row("queue", "MessageQueue::create(name, 1, 64) twice", BOTH, PINNED, |at| {
+    row("POSIX queue", "MessageQueue::create(name, 1, 64) twice", BOTH, PINNED, |at| {
         at.rival(|bench| queue::pair(&bench.queue))
     }),
-    row("eventfd*", "Event::counter() twice; it carries a count only", BOTH, PINNED, |at| at.rival(|_| event::pair())),
-    row("signal*", "queued_signal: sigqueue(3) and sigtimedwait(2)", BOTH, PINNED, |at| at.rival(|_| signal::pair())),
-    row("semaphore*", "sem_init(3) for processes, at each place of a message", BOTH, PINNED, |at| {
+    row("eventfd", "Event::counter() twice; it carries a count only", BOTH, PINNED, |at| at.rival(|_| event::pair())),
+    row("signal", "queued_signal: sigqueue(3) and sigtimedwait(2)", BOTH, PINNED, |at| at.rival(|_| signal::pair())),
+    row("semaphore", "sem_init(3) for processes, at each place of a message", BOTH, PINNED, |at| {
         at.rival(|_| semaphore::pair())
     }),
     row(FUTEX, "FUTEX_WAKE for each message, FUTEX_WAIT at once", BOTH, PINNED, |at| at.rival(|_| futex::pair())),
@@ -134,7 +139,19 @@ impl Mechanism {
 
     /// One row, wherever the list puts it.
     pub fn rival<'a>(&self, between: Between, placement: Placement, bench: &'a Bench) -> Rival<'a> {
-        (self.rival)(Draft { label: label(self.name, between), between, placement, bench })
+        let row = (self.rival)(Draft { label: label(self.name, between), between, placement, bench });
+        let row = if SHOWN.contains(&self.name) { row } else { row.in_detail() };
+        match (between, self.name) {
+            (Nobody, _) => row,
+            (_, SPIN | YIELD) => row.known_as(self.name, RowRole::Busy),
+            (Threads, _) => row.known_as(self.name, RowRole::Threads),
+            (Processes, _) => row.known_as(self.name, RowRole::Processes),
+        }
+    }
+
+    /// Whether each message takes a system call, which carries it or wakes its reader.
+    pub fn asks_the_kernel(&self) -> bool {
+        ![RING, SPIN, YIELD].contains(&self.name)
     }
 }
 
@@ -180,8 +197,8 @@ pub fn legend() -> Table {
         vec![Cell::Text(mechanism.name.to_owned()), Cell::Text(mechanism.what.to_owned()), version(mechanism)]
     };
     Table {
-        title: "The ways (*: the bytes lie in memory that both sides see; the way named only says when)".to_owned(),
-        columns: vec![Column::label("way"), Column::label("made of"), Column::label("version")],
+        title: "The mechanisms".to_owned(),
+        columns: vec![Column::label("mechanism"), Column::label("made of"), Column::label("version")],
         rows: MECHANISMS.iter().map(row).collect(),
     }
 }
@@ -212,7 +229,7 @@ mod tests {
         let bench = Bench { directory: directory.clone(), queue: format!("/{own}"), ..Bench::default() };
         let mut contest = Contest::new("all", "the way", Timing::Events);
         let mut controls = 0;
-        for way in MECHANISMS.iter().filter(|way| way.name != "signal*") {
+        for way in MECHANISMS.iter().filter(|way| way.name != "signal") {
             for between in way.between.iter().filter(|between| **between != Processes) {
                 controls += usize::from(*between == Nobody);
                 contest.add(way.rival(*between, Free, &bench));
@@ -236,12 +253,12 @@ mod tests {
         let says = |name: &str, what: String| assert!(named(name).unwrap().what.starts_with(&what), "{what}");
         says(RING, format!("Ring::new({}, {BYTES}) twice", ring::SLOTS));
         assert_eq!(PLACES, ring::SLOTS);
-        says("queue", format!("MessageQueue::create(name, {}, {BYTES}) twice", queue::MESSAGES));
+        says("POSIX queue", format!("MessageQueue::create(name, {}, {BYTES}) twice", queue::MESSAGES));
     }
 
     #[test]
     fn names_are_unique_and_short_enough_for_a_line() {
-        const ROOM: usize = 22; // What the figures leave of 80 columns.
+        const ROOM: usize = 25; // What the figures leave of 80 columns.
         for (index, mechanism) in MECHANISMS.iter().enumerate() {
             let widest = mechanism.between.iter().map(|between| label(mechanism.name, *between).len()).max();
             assert!(widest.is_some_and(|widest| widest <= ROOM), "{}", mechanism.name);

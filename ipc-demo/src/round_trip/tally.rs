@@ -8,21 +8,18 @@ pub fn tell(stage: &mut Stage, rows: &[Exchanged]) {
     let sum = |of: fn(&Exchanged) -> u64| rows.iter().map(of).sum::<u64>();
     let (sent, returned, seen) = (sum(|row| row.sent), sum(|row| row.returned), sum(|row| row.seen_by_peer));
     let got = format!("{} of {} in {} rows", count(returned), count(sent), rows.len());
-    stage.fact("Every message came back as it was sent", returned == sent && sent > 0, got);
+    stage.check("Every message came back as it was sent", returned == sent && sent > 0, got);
     let got = format!("{} of {}", count(seen), count(sent));
-    stage.fact("Every message reached its peer whole and in order", seen == sent, got);
+    stage.check("Every message reached its peer whole and in order", seen == sent, got);
     let ended = rows.iter().filter(|row| row.peer_ended_well).count();
     let got = format!("{ended} of {}", rows.len());
-    stage.fact("Every peer ended by itself when it was told to", ended == rows.len(), got);
+    stage.check("Every peer ended by itself when it was told to", ended == rows.len(), got);
     let pinned: Vec<_> = rows.iter().filter(|row| row.pinning.own != PinTo::Anywhere).collect();
     let sits = |pin_to: PinTo, cpu: Option<usize>| cpu.is_some_and(|cpu| pin_to == PinTo::Cpu(cpu));
     let seated = pinned.iter().filter(|row| sits(row.pinning.own, row.own_cpu) && sits(row.pinning.peer, row.peer_cpu));
     let (seated, got) = (seated.count(), pinned.len());
-    stage.fact(
-        "Both sides of every pinned row were seen on their CPUs",
-        seated == got,
-        format!("{seated} of {got} rows"),
-    );
+    let says = "Both sides of every pinned row were seen on their CPUs";
+    stage.check(says, seated == got, format!("{seated} of {got} rows"));
 }
 
 /// What one row exchanged, and where its two sides were seen.

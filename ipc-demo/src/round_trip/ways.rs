@@ -1,12 +1,11 @@
-//! By which ways does a byte get from a child to its parent?
+//! By which mechanisms does a byte get from a child to its parent?
 
 mod attempts;
 
 use std::path::Path;
 
 use anyhow::Result;
-use shared::Verdict::{Holds, Qualified, Refuted, Undecided};
-use shared::{Cell, Column, Mood, Stage, Table, Verdict, refused};
+use shared::{Cell, Column, Mood, Ruling, Stage, Table, refused};
 
 /// One way, and whether the byte arrived; or why it could not be tried here.
 pub struct Way {
@@ -32,15 +31,15 @@ type Attempt<'a> = (&'static str, Kind, &'a dyn Fn() -> Result<bool>);
 /// Tries each way with a child of its own. The queue's name and the directory are for those that need one.
 pub fn try_all(queue: &str, directory: &Path) -> Result<Vec<Way>> {
     let attempts: [Attempt<'_>; 9] = [
-        ("an ordinary variable", Kind::Variable, &attempts::by_variable),
-        ("a pipe", Kind::Named, &attempts::by_pipe),
-        ("a socket", Kind::Named, &attempts::by_socket),
-        ("a message queue", Kind::Named, &|| attempts::by_queue(queue)),
+        ("ordinary variable", Kind::Variable, &attempts::by_variable),
+        ("pipe", Kind::Named, &attempts::by_pipe),
+        ("socket", Kind::Named, &attempts::by_socket),
+        ("POSIX queue", Kind::Named, &|| attempts::by_queue(queue)),
         ("shared memory", Kind::Named, &attempts::by_shared_memory),
-        ("the exit status", Kind::Further, &attempts::by_exit_status),
-        ("the signal that ends it (one bit)", Kind::Further, &attempts::by_signal),
-        ("a file", Kind::Further, &|| attempts::by_file(directory)),
-        ("reading the child's memory (process_vm_readv)", Kind::Further, &attempts::by_reading_its_memory),
+        ("exit status", Kind::Further, &attempts::by_exit_status),
+        ("ending signal", Kind::Further, &attempts::by_signal),
+        ("file", Kind::Further, &|| attempts::by_file(directory)),
+        ("process_vm_readv", Kind::Further, &attempts::by_reading_its_memory),
     ];
     let outcome = |&(name, kind, attempt): &Attempt<'_>| match attempt() {
         Ok(arrived) => Ok(Way { name, kind, arrived: Ok(arrived) }),
@@ -55,10 +54,10 @@ pub fn try_all(queue: &str, directory: &Path) -> Result<Vec<Way>> {
 pub fn tell(stage: &mut Stage, ways: &[Way]) {
     stage.table(table(ways));
     let shared = variable_is_shared(ways);
-    let seen = if shared { "the child's byte" } else { "its own value, unchanged" };
-    stage.fact("After the child changed an ordinary variable, its parent still sees its own value", !shared, seen);
+    let seen = if shared { "the parent saw the child's byte" } else { "the parent saw its own value" };
+    stage.fact("A child's change of an ordinary variable does not reach its parent", !shared, seen);
     let (tried, worked) = named(ways);
-    let says = "Every way that the claim names and this machine allows brought the byte";
+    let says = "Each named mechanism that this machine allows brings a byte from a child to its parent";
     stage.fact(says, worked == tried, format!("{worked} of {tried}"));
 }
 
@@ -74,7 +73,7 @@ fn table(ways: &[Way]) -> Table {
         vec![Cell::Text(way.name.to_owned()), named, arrived]
     };
     Table {
-        title: "A byte that a child chose, sent to its parent".to_owned(),
+        title: "Does a byte that a child chose reach its parent?".to_owned(),
         columns: vec![Column::label("by"), Column::value("named by the claim", ""), Column::value("arrived", "")],
         rows: ways.iter().map(row).collect(),
     }
@@ -91,23 +90,23 @@ fn variable_is_shared(ways: &[Way]) -> bool {
     !arrived(ways, Kind::Variable).is_empty()
 }
 
-/// Must processes use one of the named ways?
-pub fn verdict(ways: &[Way]) -> (Verdict, String) {
+/// Must processes use one of the named mechanisms?
+pub fn ruling(ways: &[Way]) -> Ruling {
     let (tried, worked) = named(ways);
     let further = arrived(ways, Kind::Further);
     if tried == 0 {
-        return (Undecided, "none of the ways that the claim names could be tried here".to_owned());
+        return Ruling::undecided("None of the named mechanisms could be tried here");
     }
-    let named = format!("{worked} of {tried} named ways that could be tried here brought the byte");
+    let named = format!("{worked} of {tried} named mechanisms carried a child's byte");
     if variable_is_shared(ways) {
-        (Refuted, "the parent saw its child's change of an ordinary variable".to_owned())
+        Ruling::refuted("The parent saw its child's change of an ordinary variable")
     } else if worked == 0 {
-        (Refuted, named)
+        Ruling::refuted(named)
     } else if further.is_empty() {
-        (Holds, format!("{named}, and nothing else did"))
+        Ruling::holds(format!("{named}, and nothing else did"))
     } else {
-        let count = further.len();
-        (Qualified, format!("{named}, but so did {count} that the claim does not name: {}", further.join(", ")))
+        let others = format!("{named}, and so did {} others", further.len());
+        Ruling::except(format!("for {}", further.join(", ")), others)
     }
 }
 
@@ -117,6 +116,8 @@ fn arrived(ways: &[Way], kind: Kind) -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use shared::Verdict::{Holds, Qualified, Refuted, Undecided};
+
     use super::*;
 
     fn way(kind: Kind, arrived: Result<bool, String>) -> Way {
@@ -127,10 +128,11 @@ mod tests {
     fn the_verdict_follows_from_what_arrived() {
         let lost = || way(Kind::Variable, Ok(false));
         let (named, further) = (|| way(Kind::Named, Ok(true)), |arrived| way(Kind::Further, Ok(arrived)));
-        assert_eq!(verdict(&[lost(), named(), further(false)]).0, Holds);
-        assert_eq!(verdict(&[lost(), named(), further(true)]).0, Qualified);
-        assert_eq!(verdict(&[lost(), way(Kind::Named, Ok(false)), further(true)]).0, Refuted);
-        assert_eq!(verdict(&[way(Kind::Variable, Ok(true)), named()]).0, Refuted);
-        assert_eq!(verdict(&[lost(), way(Kind::Named, Err("refused".to_owned()))]).0, Undecided);
+        let verdict = |ways: &[Way]| ruling(ways).verdict;
+        assert_eq!(verdict(&[lost(), named(), further(false)]), Holds);
+        assert_eq!(verdict(&[lost(), named(), further(true)]), Qualified);
+        assert_eq!(verdict(&[lost(), way(Kind::Named, Ok(false)), further(true)]), Refuted);
+        assert_eq!(verdict(&[way(Kind::Variable, Ok(true)), named()]), Refuted);
+        assert_eq!(verdict(&[lost(), way(Kind::Named, Err("refused".to_owned()))]), Undecided);
     }
 }
