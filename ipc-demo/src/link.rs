@@ -61,7 +61,7 @@ impl Way {
             Way::Pipe => "pipe",
             Way::PacketPipe => "pipe with O_DIRECT",
             Way::Fifo => "named FIFO",
-            Way::UnixStream => "Unix stream socket",
+            Way::UnixStream => "Unix stream",
             Way::UnixDatagram => "Unix datagram",
             Way::UnixSeqpacket => "Unix seqpacket",
             Way::Tcp => "TCP",
@@ -100,7 +100,7 @@ impl Way {
 
 fn fifo(directory: &Path) -> Result<(OwnedFd, OwnedFd)> {
     let path = directory.join("fifo");
-    let expected = FifoReader::make(&path).context("a FIFO")?;
+    let expected = FifoReader::make(&path).context("a named FIFO")?;
     let to = connect(&path)?;
     let from = expected.accept(Duration::from_secs(1))?; // The writer is there already: it does not wait.
     Ok((from.into(), to.into()))
@@ -126,7 +126,7 @@ fn udp() -> Result<(OwnedFd, OwnedFd)> {
 
 fn queue(name: &str) -> Result<Link> {
     const MESSAGES: usize = 10; // As many as every user may have by default.
-    let (queue, name) = MessageQueue::create(name, MESSAGES, QUEUE_MESSAGE_BYTES).context("a message queue")?;
+    let (queue, name) = MessageQueue::create(name, MESSAGES, QUEUE_MESSAGE_BYTES).context("a POSIX queue")?;
     drop(name); // The ends below are all that is needed of it.
     let end = || Ok::<_, anyhow::Error>(End { fd: queue.as_fd().try_clone_to_owned()?, by: By::Queue });
     let link = Link { to: end()?, from: end()? };

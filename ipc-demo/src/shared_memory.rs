@@ -1,4 +1,4 @@
-//! Once memory is shared, is the border between two processes free?
+//! Can two processes share memory as threads do, and as cheaply?
 
 mod additions;
 mod danger;
@@ -19,25 +19,24 @@ mod touch;
 mod ways;
 
 use anyhow::Result;
-use shared::number::count;
 use shared::{Claim, Demo, Extras, Snippet, Stage};
 
 use exchange::{Tally, Traffic};
 use overhead::Pairing;
-use toll::Toll;
 
+use crate::round_trip::overhead::{Against, Case, ruling};
 use crate::version;
 
 pub const DEMO: Demo = Demo {
     name: "shared-memory",
-    question: "Once memory is shared, is the border between two processes free?",
+    question: "Can two processes share memory as threads do, and as cheaply?",
     claims: &[Claim::NoDirectSharing, Claim::IpcAddsOverhead],
-    rule: "Processes share data directly if a change that one of them makes to a word is there when the other looks: \
-           the claim holds if that is so of no kind of memory, is refuted if of every kind, ordinary variables too, and \
-           is qualified if of some. Communication adds overhead: the ring between processes is set against the same \
-           ring between threads and against the faster of two channels between threads, there and back and one way, \
-           on two CPUs and on one; holds if it is clearly slower in all of these, qualified if only in some, refuted \
-           if in none and clearly faster in one, else undecided.",
+    rule: "Data is shared if one process's change of a word is there when another looks. The claim holds \
+           if no kind of memory shows that, is refuted if every kind does, ordinary variables too, and holds except for \
+           those that do if some do. Overhead: the ring between processes is compared with itself between threads and with \
+           the faster of two channels, there and back and one-way, on two CPUs and on one. Holds if clearly slower in all; \
+           refuted if in none and clearly faster in one; undecided if neither. If in some: holds only if on one CPU, or \
+           beside a channel (all those are); else in part.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "ipc-demo/snippets/ring.rs", text: include_str!("../snippets/ring.rs") },
@@ -48,8 +47,8 @@ pub const DEMO: Demo = Demo {
 
 fn run(stage: &mut Stage) -> Result<()> {
     let tally = Tally::default();
-    sharing::tell(stage)?;
-    let toll = toll::tell(stage, &tally)?;
+    let (shared, kinds) = sharing::tell(stage)?;
+    toll::tell(stage, &tally)?;
     stage.note(format!(
         "Now the race: the same ring between two threads and between two processes, beside two channels between threads: \
          bounded({slots}) of crossbeam-channel {} and sync_channel({slots}) of std. On one CPU the sides take turns, and \
@@ -57,43 +56,39 @@ fn run(stage: &mut Stage) -> Result<()> {
         version::of("crossbeam-channel"),
         slots = ways::SLOTS,
     ));
-    let (borders, channels) = race(stage, &tally)?;
+    let pairings = race(stage, &tally)?;
     exchange::tell(stage, &tally);
     danger::tell(stage)?;
-    let pairings: Vec<&Pairing> = borders.iter().chain(&channels).collect();
-    let (verdict, because) = overhead::verdict(&pairings);
-    match borders.first() {
-        Some(first) => {
-            let times = "times the same ring between threads";
-            stage.verdict_by(Claim::IpcAddsOverhead, verdict, because, first.ratio.ratio, times)?;
-        }
-        None => stage.verdict(Claim::IpcAddsOverhead, verdict, because)?,
-    }
-    stage.answer(answer(&borders, &toll));
+    let cases = overhead::cases(&pairings);
+    stage.rule(Claim::IpcAddsOverhead, ruling(&cases))?;
+    let alike: Vec<&Case> = cases.iter().filter(|case| case.against == Against::ItselfByMemory).collect();
+    let slower = alike.iter().filter(|case| case.ratio.is_slower()).count();
+    let as_cheaply = match slower {
+        _ if shared == 0 => "No",
+        0 if alike.is_empty() => "Yes, at a cost unknown here",
+        0 => "Yes",
+        _ => "Yes, but not everywhere as cheaply",
+    };
+    stage.headline(format!("{shared} of {kinds} kinds of memory are shared"));
+    stage.answer(format!(
+        "{as_cheaply}: {shared} of {kinds} kinds of memory show every change, and in {slower} of {} comparisons a ring is \
+         clearly slower than between threads.",
+        alike.len()
+    ));
+    stage.advise("To share memory copy `shared_region`; for messages in it, `ring`.");
     Ok(())
 }
 
 /// The ring between processes against the ring between threads, and against their channels.
-fn race(stage: &mut Stage, tally: &Tally) -> Result<(Vec<Pairing>, Vec<Pairing>)> {
-    let (mut borders, mut channels) = (Vec::new(), Vec::new());
+fn race(stage: &mut Stage, tally: &Tally) -> Result<Vec<Pairing>> {
+    let mut pairings = Vec::new();
     for traffic in [Traffic::RoundTrip, Traffic::OneWay] {
         let measured = stage.compare(overhead::contest(traffic, tally))?;
-        borders.extend(overhead::borders(&measured, traffic));
-        channels.extend(overhead::channels(&measured, traffic));
+        pairings.extend(overhead::borders(&measured, traffic));
+        pairings.extend(overhead::channels(&measured, traffic));
     }
-    for pairing in borders.iter().chain(&channels) {
+    for pairing in &pairings {
         stage.trend(pairing.says(), &pairing.ratio);
     }
-    Ok((borders, channels))
-}
-
-fn answer(borders: &[Pairing], toll: &Toll) -> String {
-    let faults = toll.faults.map_or(String::new(), |faults| {
-        format!("; each process pays {} page faults to touch {} pages", count(faults), count(toll.pages as u64))
-    });
-    let calls = toll.calls.map_or(String::new(), |[ring, pipe]| {
-        format!("; {} messages that nobody waits for take {ring} system calls, through a pipe {pipe}", told::MESSAGES)
-    });
-    let border = overhead::border_told(borders);
-    format!("{border}{faults}{calls}; but lost updates and half-written records are shared too.")
+    Ok(pairings)
 }

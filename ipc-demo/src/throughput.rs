@@ -1,4 +1,4 @@
-//! Which way moves the most, by the size of the message, and where do they cross?
+//! Which mechanism moves the most, by the size of the message?
 
 mod area;
 mod ceiling;
@@ -16,18 +16,17 @@ use anyhow::Result;
 use shared::number::three_digits;
 use shared::{Demo, Extras, Snippet, Stage};
 
-use figures::Figure;
 use lead::{GROUPS, Group, Lead};
 use scene::{KIB, MIB, Scene};
 use way::Way;
 
 pub const DEMO: Demo = Demo {
     name: "throughput",
-    question: "Which way moves the most, by the size of the message, and where do they cross?",
+    question: "Which mechanism moves the most, by the size of the message?",
     claims: &[],
-    rule: "It gives no verdict. A way leads at a size if it is clearly faster there than every other of its group; the lead \
+    rule: "It gives no verdict. A mechanism leads at a size if it is clearly faster there than every other of its group; the lead \
            changes between two sizes if another leads at each, and about where the two would take equally long if their \
-           ratio grew as a power of the size. A way that copies and is clearly faster than its ceiling, or takes less than half \
+           ratio grew as a power of the size. A mechanism that copies and is clearly faster than its ceiling, or takes less than half \
            of its CPU time, is impossible: it is flagged and does not lead.",
     extras: Extras::NONE,
     snippets: &[
@@ -54,7 +53,7 @@ fn run(stage: &mut Stage) -> Result<()> {
     stage.table(figures::in_messages(&found.figures, sizes));
 
     let groups = GROUPS.map(|group| (group, lead::leads(&found.figures, group, sizes)));
-    stage.table(lead::table(&groups, sizes));
+    stage.show(lead::table(&groups, &found.figures, sizes));
     for (group, leads) in &groups {
         if matches!(group, Group::Processes | Group::Threads) {
             leads.iter().filter_map(Lead::ahead).for_each(|(says, ratio)| stage.trend(says, &ratio));
@@ -63,27 +62,35 @@ fn run(stage: &mut Stage) -> Result<()> {
     for (group, leads) in &groups {
         let crossings = lead::crossings(&found.figures, leads);
         crossings.iter().for_each(|crossing| stage.note(crossing.sentence(*group)));
-        if let (Group::Kernel | Group::IpcChannel, Some(decision)) = (group, lead::decision(leads)) {
+        if let Some(decision) = lead::decision(leads) {
             stage.note(format!("{}: {decision}.", lead::capital(group.name())));
         }
     }
-    match answer(&groups, &found.figures) {
-        Some(answer) => stage.answer(answer),
-        None => stage.skip("this machine refused every way between processes, or every way between threads"),
+    if conclude(stage, &groups).is_none() {
+        stage.skip("this machine refused every mechanism between processes, or every one between threads");
     }
     Ok(())
 }
 
-fn answer(groups: &[(Group, Vec<Lead<'_>>)], figures: &[Figure]) -> Option<String> {
-    let of = |group: Group| {
-        let (_, leads) = groups.iter().find(|(one, _)| *one == group)?;
-        Some(format!("{}: {}", group.name(), lead::decision(leads)?))
-    };
-    let (between_processes, between_threads) = (of(Group::Processes)?, of(Group::Threads)?);
-    let ceiling = figures.iter().filter(|figure| figure.way == Way::Memcpy).map(Figure::gb_per_s);
-    let (least, most) = ceiling.fold((f64::INFINITY, 0.0f64), |(least, most), one| (least.min(one), most.max(one)));
-    let (least, most) = (three_digits(least), three_digits(most));
-    Some(format!(
-        "What moves the most {between_processes}; {between_threads}. One memcpy moves {least} to {most} GB/s."
-    ))
+/// Headline, answer and advice; none if a group has no figures.
+fn conclude(stage: &mut Stage, groups: &[(Group, Vec<Lead<'_>>)]) -> Option<()> {
+    let of = |group: Group| groups.iter().find(|(one, leads)| *one == group && !leads.is_empty());
+    let ((_, processes), (_, threads)) = (of(Group::Processes)?, of(Group::Threads)?);
+    let firsts = processes.iter().map(|lead| lead.first);
+    let most = firsts.max_by(|one, other| one.gb_per_s().total_cmp(&other.gb_per_s()))?;
+    stage.headline(format!("{} GB/s at most, by {}", three_digits(most.gb_per_s()), most.way.name()));
+    let (first, second) =
+        (lead::champion_told(Group::Processes, processes), lead::champion_told(Group::Threads, threads));
+    let copies =
+        lead::champion(threads).map_or("", |(way, _)| if way.copies() == 0 { ", copying nothing" } else { "" });
+    stage.answer(format!("{}; {second}{copies}.", lead::capital(&first)));
+    stage.advise(match lead::champion(processes).map(|(way, _)| way) {
+        Some(Way::Ring) => "Much data between two processes? Copy `ring`.".to_owned(),
+        Some(Way::Pipe | Way::LargePipe) => "Much data between two processes? Copy `pipe_pair`.".to_owned(),
+        Some(Way::UnixStream) => "Much data between two processes? Copy `socket_pair`.".to_owned(),
+        Some(Way::Queue) => "Much data between two processes? Copy `message_queue`.".to_owned(),
+        Some(other) => format!("{} was the fastest here; it has no snippet, `ring` has.", other.name()),
+        None => "Nothing is clearly the fastest: copy `pipe_pair` or `ring`.".to_owned(),
+    });
+    Some(())
 }

@@ -17,13 +17,13 @@ const PIPE: &str = "pipe";
 const MEMCPY: &str = "memcpy, 4 MiB";
 
 pub const SMALL: &[Wanted] = &[
-    Wanted { what: "64 B one way, copying", ours: COPYING, theirs: PIPE, goal: Goal::AtLeast(15.0) },
-    Wanted { what: "64 B one way, in place", ours: IN_PLACE, theirs: PIPE, goal: Goal::AtLeast(15.0) },
+    Wanted { what: "64 B one-way, copying", ours: COPYING, theirs: PIPE, goal: Goal::AtLeast(15.0) },
+    Wanted { what: "64 B one-way, in place", ours: IN_PLACE, theirs: PIPE, goal: Goal::AtLeast(15.0) },
 ];
 
 pub const LARGE: &[Wanted] = &[
-    Wanted { what: "64 KiB one way, copying", ours: COPYING, theirs: MEMCPY, goal: Goal::AtLeast(0.7) },
-    Wanted { what: "64 KiB one way, in place", ours: IN_PLACE, theirs: MEMCPY, goal: Goal::AtLeast(0.7) },
+    Wanted { what: "64 KiB one-way, copying", ours: COPYING, theirs: MEMCPY, goal: Goal::AtLeast(0.7) },
+    Wanted { what: "64 KiB one-way, in place", ours: IN_PLACE, theirs: MEMCPY, goal: Goal::AtLeast(0.7) },
 ];
 
 const SMALL_SLOTS: usize = 2048; // So that neither side waits when the other is held up for some microseconds.
@@ -31,7 +31,7 @@ const LARGE_BYTES: usize = 64 << 10;
 const LARGE_SLOTS: usize = 64; // 4 MiB in all, as much as either buffer of the memcpy.
 
 pub fn of_small() -> (Contest<'static>, Placement) {
-    let mut contest = Contest::new("64 bytes one way", "the way", Timing::Batches);
+    let mut contest = Contest::new("64 bytes one-way", "the mechanism", Timing::Batches);
     contest.add(Rival::of_processes(COPYING, OtherCpu, |pinning| copying(pinning, SMALL_SLOTS, Small::NEW)));
     contest.add(Rival::of_processes(IN_PLACE, OtherCpu, |pinning| in_place(pinning, SMALL_SLOTS, Small::NEW)));
     contest.add(Rival::of_processes(PIPE, OtherCpu, |pinning| {
@@ -43,7 +43,7 @@ pub fn of_small() -> (Contest<'static>, Placement) {
 }
 
 pub fn of_large() -> (Contest<'static>, Placement) {
-    let mut contest = Contest::new("64 KiB one way", "the way", Timing::Batches);
+    let mut contest = Contest::new("64 KiB one-way", "the mechanism", Timing::Batches);
     contest.add(Rival::of_processes(COPYING, OtherCpu, |pinning| copying(pinning, LARGE_SLOTS, Large::new())));
     contest.add(Rival::of_processes(IN_PLACE, OtherCpu, |pinning| in_place(pinning, LARGE_SLOTS, Large::new())));
     contest.add(Rival::of_threads(MEMCPY, OtherCpu, |_| Ok(memcpy())));

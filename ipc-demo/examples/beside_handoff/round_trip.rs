@@ -43,7 +43,7 @@ pub const ON_ONE_CPU: &[Wanted] = &[
 const SLOTS: usize = 16;
 
 pub fn contest(placement: Placement) -> (Contest<'static>, Placement) {
-    let mut contest = Contest::new("64 bytes there and back", "the way", Timing::Batches);
+    let mut contest = Contest::new("64 bytes there and back", "the mechanism", Timing::Batches);
     contest.add(processes(COPYING, placement, copying));
     contest.add(processes(IN_PLACE, placement, in_place));
     contest.add(processes(PIPE, placement, pipes));

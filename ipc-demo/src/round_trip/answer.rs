@@ -44,29 +44,33 @@ pub fn break_even(measured: &[Placed]) -> Option<String> {
 }
 
 /// Headline, answer and advice, by the ring and the pipe where the figures are shown in short; none if one was refused.
-pub fn tell(stage: &mut Stage, measured: &[Placed]) -> Option<()> {
-    let (placement, measured) = measured.first()?;
+pub fn tell(stage: &mut Stage, all: &[Placed]) -> Option<()> {
+    let (placement, measured) = all.first()?;
     let time = |name, parties| Some(with_unit("ns", median_ns(measured, &label(name, parties), *placement)?));
     let (ring, pipe) = (time(RING, Processes)?, time(PIPE, Processes)?);
-    let ratios = alike(measured, *placement);
-    let slower = ratios.iter().filter(|ratio| ratio.is_slower()).count();
-    let answer = format!(
-        "{}, {slower} of {} mechanisms {} clearly more: threads take {} by ring, processes {ring}; by pipe {} and {pipe}.",
+    let dearer = |(placement, measured): &Placed| {
+        let ratios = alike(measured, *placement);
+        (ratios.iter().filter(|ratio| ratio.is_slower()).count(), ratios.len())
+    };
+    let (slower, of) = dearer(&all[0]);
+    let cost = if slower == 1 { "costs" } else { "cost" };
+    let elsewhere = all[1..].iter().map(|placed| {
+        let (slower, of) = dearer(placed);
+        format!(", {} {slower} of {of}", place(placed.0))
+    });
+    stage.headline(format!("{ring} by ring, {pipe} by pipe"));
+    stage.answer(format!(
+        "{} a ring takes {} between threads and {ring} between processes; {slower} of {of} mechanisms {cost} clearly more{}.",
         capitalized(place(*placement)),
-        ratios.len(),
-        if slower == 1 { "costs" } else { "cost" },
         time(RING, Threads)?,
-        time(PIPE, Threads)?,
-    );
-    let advice = match measured.ratio(&label(PIPE, Processes), &label(RING, Processes), *placement)? {
+        elsewhere.collect::<String>(),
+    ));
+    stage.advise(match measured.ratio(&label(PIPE, Processes), &label(RING, Processes), *placement)? {
         pipe if pipe.is_slower() => {
             format!("Copy `ring`; `pipe_pair` is simpler, but {} times slower.", three_digits(pipe.ratio))
         }
         _ => "Copy `pipe_pair`: the ring gains no time here.".to_owned(),
-    };
-    stage.headline(format!("{ring} by ring, {pipe} by pipe"));
-    stage.answer(answer);
-    stage.advise(advice);
+    });
     Some(())
 }
 

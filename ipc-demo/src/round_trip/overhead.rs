@@ -111,7 +111,7 @@ fn under_a_condition(cases: &[Case], most: &str) -> Ruling {
         Ruling::only_if("both sides share one CPU", format!("{because}; on two CPUs none of {of_two} is"))
     } else if beside_channels == slower {
         let because = format!("The ring is clearly slower in {slower} of {of_channels} comparisons with a channel");
-        let condition = "threads use a channel, not the same mechanism";
+        let condition = "compared with a channel between threads";
         Ruling::only_if(condition, format!("{because}, up to {most} times; the same mechanism never is"))
     } else {
         let where_slower = match of_two {
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(says(&two_of_four), "both sides share one CPU");
         assert_eq!(says(&two_of_four[..4]), "in 2 of 4 comparisons on one CPU");
         let channels = [channel(SameCpu, 2.0, true), channel(OtherCpu, 2.0, true), ring(OtherCpu)];
-        assert_eq!(says(&channels), "threads use a channel, not the same mechanism");
+        assert_eq!(says(&channels), "compared with a channel between threads");
         let mixed = [channel(OtherCpu, 4.0, true), ring(OtherCpu), pipe(1.1, true), pipe(1.0, false)];
         assert_eq!(says(&mixed), "in 1 of 2 comparisons on two CPUs, 1 of 2 on one CPU");
     }

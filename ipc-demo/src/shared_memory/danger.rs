@@ -9,17 +9,19 @@ use super::{additions, torn};
 
 pub fn tell(stage: &mut Stage) -> Result<()> {
     stage.note(
-        "Why not everything that way? Two processes add to one shared word: first each at its own pace by fetch_add, \
+        "Why not share everything? Two processes add to one shared word: first each at its own pace by fetch_add, \
          then by a load and a store, with a barrier between the two so that both read before either writes.",
     );
     let each = stage.by_effort(100_000, 1_000_000, 10_000_000);
-    let sum = additions::in_one_step(each)?;
-    let got = format!("{} of {}", count(sum.kept), count(sum.made));
-    stage.fact("No addition by fetch_add is lost between two processes", sum.kept == sum.made, got);
+    let at_once = additions::in_one_step(each)?;
     let rounds = stage.by_effort(100, 1000, 10_000);
-    let sum = additions::in_two_steps(rounds)?;
-    let got = format!("{} of {} lost", count(sum.made - sum.kept), count(sum.made));
-    stage.fact("By load and store one of two is lost, in every round: as between threads", sum.kept == rounds, got);
+    let in_two = additions::in_two_steps(rounds)?;
+    let lost = |sum: &additions::Sum| format!("{} of {}", count(sum.made - sum.kept), count(sum.made));
+    stage.fact(
+        "Two processes lose no addition by fetch_add, and one of two by load and store",
+        at_once.kept == at_once.made && in_two.kept == rounds,
+        format!("{} and {} lost", lost(&at_once), lost(&in_two)),
+    );
 
     stage.note(
         "Then a writer crashes in the middle of a record of two pages: it has lost the permission to write the last \
@@ -27,12 +29,12 @@ pub fn tell(stage: &mut Stage) -> Result<()> {
     );
     let plain = torn::record()?;
     let got = format!("{} words new, {} old", count(plain.new as u64), count(plain.old as u64));
-    let says = "In plain memory the reader finds half of the new record and half of the old, and nothing that says so";
+    let says = "In plain memory a writer's crash leaves part of the new record and part of the old";
     stage.fact(says, plain.new > 0 && plain.old > 0, got);
     let ring = torn::in_ring()?;
     let then = ring.then.map_or_else(|error| error.to_string(), |bytes| format!("{bytes} bytes"));
     stage.fact(
-        "In the ring there is a part too, but its reader gets only what is whole, and then the news of the death",
+        "From a ring the reader gets only whole messages, then the news of its writer's death",
         ring.whole == 1 && ring.then == Err(Error::PeerGone) && (1..ring.words).contains(&ring.written),
         format!("{} of {} words, {} whole message, then '{then}'", ring.written, ring.words, ring.whole),
     );

@@ -28,7 +28,7 @@ impl Traffic {
     pub fn name(self) -> &'static str {
         match self {
             Traffic::RoundTrip => "there and back",
-            Traffic::OneWay => "one way",
+            Traffic::OneWay => "one-way",
         }
     }
 }
@@ -54,10 +54,10 @@ pub fn tell(stage: &mut Stage, tally: &Tally) {
     let sum = |of: fn(&Exchanged) -> u64| rows.iter().map(of).sum::<u64>();
     let (sent, right) = (sum(|row| row.sent), sum(|row| row.right));
     let got = format!("{} of {} in {} rows", count(right), count(sent), rows.len());
-    stage.fact("Every message came whole and in order, by the peer's check of each", right == sent && sent > 0, got);
+    stage.check("Every message came whole and in order, by the peer's check of each", right == sent && sent > 0, got);
     let seated = rows.iter().filter(|row| row.seated && row.peer_ended_well).count();
     let got = format!("{seated} of {} rows", rows.len());
-    stage.fact("Both sides sat on their CPUs, and every peer ended when it was told to", seated == rows.len(), got);
+    stage.check("Both sides kept their CPUs, and every peer ended when it was told to", seated == rows.len(), got);
 }
 
 /// A row between two threads of this process.

@@ -1,13 +1,12 @@
 //! Is the ring between processes slower than what threads have: the same ring, and their fastest channel?
 
 use shared::Placement::{self, OtherCpu, SameCpu};
-use shared::Verdict::{self, Holds, Qualified, Refuted, Undecided};
 use shared::measure::{Contest, Measured, Timing};
-use shared::number::three_digits;
 use shared::stats::Ratio;
 
 use super::exchange::{Tally, Traffic, processes, threads};
 use super::ways;
+use crate::round_trip::overhead::{Against, Case};
 
 /// The ring between processes, measured beside something between threads.
 pub struct Pairing {
@@ -19,11 +18,8 @@ pub struct Pairing {
 
 impl Pairing {
     pub fn says(&self) -> String {
-        format!("{}: '{}' against '{}'", self.occasion(), ways::RING_PROCESSES, self.thread)
-    }
-
-    fn occasion(&self) -> String {
-        format!("{} {}", self.traffic.name(), place(self.placement))
+        let (traffic, place) = (self.traffic.name(), place(self.placement));
+        format!("{traffic} {place}: '{}' against '{}'", ways::RING_PROCESSES, self.thread)
     }
 }
 
@@ -70,76 +66,13 @@ pub fn place(placement: Placement) -> &'static str {
     }
 }
 
-/// Does it add overhead? By how many of the pairings show the processes clearly slower.
-pub fn verdict(pairings: &[&Pairing]) -> (Verdict, String) {
-    let slower: Vec<&&Pairing> = pairings.iter().filter(|pairing| pairing.ratio.is_slower()).collect();
-    let faster: Vec<&&Pairing> = pairings.iter().filter(|pairing| pairing.ratio.is_faster()).collect();
-    let open = pairings.len() - slower.len() - faster.len();
-    let verdict = match (slower.len(), faster.len(), open) {
-        (1.., 0, 0) => Holds,
-        (1.., _, _) => Qualified,
-        (0, 1.., _) => Refuted,
-        (0, 0, _) => Undecided,
+/// The same as the rule reads them.
+pub fn cases(pairings: &[Pairing]) -> Vec<Case> {
+    let against = |pairing: &Pairing| match pairing.thread {
+        ways::RING_THREADS => Against::ItselfByMemory,
+        _ => Against::Channel,
     };
-    let list = |what: &str, which: &[&&Pairing]| {
-        let each = |pairing: &&&Pairing| {
-            format!("{} against '{}' {} times", pairing.occasion(), pairing.thread, three_digits(pairing.ratio.ratio))
-        };
-        let each: Vec<String> = which.iter().map(each).collect();
-        (!each.is_empty()).then(|| format!("{what} in {} ({})", each.len(), each.join(", ")))
-    };
-    let open = (open > 0).then(|| format!("too close to call in {open}"));
-    let parts = [list("clearly slower", &slower), list("clearly faster", &faster), open];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    (verdict, format!("of {} pairings the ring between processes was {}", pairings.len(), parts.join("; ")))
-}
-
-/// Is the border free? The ring between processes in times of the ring between threads, all told in one sentence.
-pub fn border_told(borders: &[Pairing]) -> String {
-    let slower = borders.iter().filter(|pairing| pairing.ratio.is_slower()).count();
-    let free = match borders.len() {
-        0 => return "That could not be timed here".to_owned(),
-        _ if slower == 0 => "Yes, as far as could be measured",
-        all if slower == all => "No",
-        _ => "Not everywhere",
-    };
-    let each = |pairing: &Pairing| format!("{} {}", three_digits(pairing.ratio.ratio), pairing.occasion());
-    let each: Vec<String> = borders.iter().map(each).collect();
-    let highs: Option<Vec<f64>> = borders.iter().map(|pairing| pairing.ratio.high).collect();
-    let most = highs.and_then(|highs| highs.into_iter().max_by(f64::total_cmp));
-    let most = most.map_or(String::new(), |most| format!(" (no interval reaches beyond {})", three_digits(most)));
-    format!(
-        "{free}: between processes the ring took this many times as long as between threads: {}{most}",
-        each.join(", ")
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pairing(ratio: f64, clear: bool) -> Pairing {
-        let ratio = Ratio { ratio, low: None, high: None, clear };
-        Pairing { traffic: Traffic::OneWay, placement: SameCpu, thread: ways::STD, ratio }
-    }
-
-    #[test]
-    fn the_verdict_follows_from_the_clear_ratios() {
-        let (slower, faster, open) = (&pairing(2.0, true), &pairing(0.5, true), &pairing(1.01, false));
-        assert_eq!(verdict(&[slower, slower]).0, Holds);
-        assert_eq!(verdict(&[slower, open]).0, Qualified);
-        assert_eq!(verdict(&[slower, faster]).0, Qualified);
-        assert_eq!(verdict(&[faster, open]).0, Refuted);
-        assert_eq!(verdict(&[open]).0, Undecided);
-        assert_eq!(verdict(&[]).0, Undecided);
-    }
-
-    #[test]
-    fn the_border_is_free_if_no_pairing_is_clearly_slower() {
-        let (slower, open) = (|| pairing(2.0, true), || pairing(1.3, false));
-        assert!(border_told(&[open(), open()]).starts_with("Yes"));
-        assert!(border_told(&[open(), slower()]).starts_with("Not everywhere"));
-        assert!(border_told(&[slower(), slower()]).starts_with("No:"));
-        assert!(border_told(&[]).starts_with("That could not"));
-    }
+    let case =
+        |pairing: &Pairing| Case { placement: pairing.placement, against: against(pairing), ratio: pairing.ratio };
+    pairings.iter().map(case).collect()
 }

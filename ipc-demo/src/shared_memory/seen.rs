@@ -11,8 +11,7 @@ use ipc_demo::socket_pair::{SocketEnd, socket_pair};
 use nix::sys::mman::MapFlags;
 use process_demo::child::{Exit, fork};
 use process_demo::page::Page;
-use shared::Verdict::{self, Holds, Qualified, Refuted, Undecided};
-use shared::{Cell, Column, Mood, Stage, Table, refused};
+use shared::{Cell, Column, Mood, Ruling, Stage, Table, refused};
 
 use super::memory::{MappedFile, Memory, WORD_BYTES};
 use Promise::{Private, Shared};
@@ -61,7 +60,7 @@ pub fn observe(path: &Path) -> Result<Vec<Row>> {
     let kinds: [(&'static str, Promise, Parties, Make<'_>); 8] = [
         ("variable", Private, Parties::Inherited, &variable),
         ("MAP_PRIVATE", Private, Parties::Inherited, &|| Ok(Memory::Page(Page::copied_by_fork()?))),
-        ("memfd, again as MAP_PRIVATE", Private, Parties::Mapped(MapFlags::MAP_PRIVATE), &memfd),
+        ("memfd, MAP_PRIVATE", Private, Parties::Mapped(MapFlags::MAP_PRIVATE), &memfd),
         ("MAP_SHARED", Shared, Parties::Inherited, &|| Ok(Memory::Page(Page::shared_by_fork()?))),
         ("memfd, inherited", Shared, Parties::Inherited, &memfd),
         ("memfd, mapped again", Shared, Parties::Mapped(MapFlags::MAP_SHARED), &memfd),
@@ -173,9 +172,9 @@ pub fn table(rows: &[Row]) -> Table {
         };
         [Cell::Text(row.name.to_owned())].into_iter().chain(cells).collect()
     };
-    let heads = ["maker's first", "the other's", "maker's next", "address"];
+    let heads = ["by parent", "by child", "by parent again", "its address"];
     Table {
-        title: "Three changes of one word: does the other side see them?".to_owned(),
+        title: "Three changes of one word: does the other side see each?".to_owned(),
         columns: [Column::label("memory")].into_iter().chain(heads.map(|head| Column::value(head, ""))).collect(),
         rows: rows.iter().map(row).collect(),
     }
@@ -189,13 +188,13 @@ pub fn tell(stage: &mut Stage, rows: &[Row]) {
     let says = "A change made in private memory is never seen by the process that forked";
     stage.fact(says, kept == private, format!("{kept} of {private} kinds"));
     let (whole, shared) = (tried(Shared).filter(|seen| seen.changes() == [true; 3]).count(), tried(Shared).count());
-    let says = "In shared memory each side sees every change of the other, whether by thread or process";
+    let says = "In shared memory each side sees every change of the other, by thread or process";
     stage.fact(says, whole == shared, format!("{whole} of {shared} kinds"));
     let mapped = rows.iter().filter(|row| matches!(row.parties, Parties::Mapped(_)));
     let (elsewhere, again): (Vec<&Seen>, Vec<&Seen>) =
         mapped.filter_map(|row| row.seen.as_ref().ok()).partition(|seen| !seen.same_address());
     let got = format!("{} of {}", elsewhere.len(), elsewhere.len() + again.len());
-    stage.fact("What a process maps once more lies at another address there", again.is_empty(), got);
+    stage.check("What a process maps once more lies at another address there", again.is_empty(), got);
     if tried(Private).any(|seen| seen.changes() == [true, false, false]) {
         stage.note(
             "A private mapping of a memfd shows what is in there until its process writes; from then on it is a copy.",
@@ -203,30 +202,37 @@ pub fn tell(stage: &mut Stage, rows: &[Row]) {
     }
 }
 
+/// The kinds that two processes tried, and which changes were seen.
+pub fn between_processes(rows: &[Row]) -> Vec<(&Row, [bool; 3])> {
+    let processes = rows.iter().filter(|row| row.parties != Parties::Threads);
+    processes.filter_map(|row| Some((row, row.seen.as_ref().ok()?.changes()))).collect()
+}
+
 /// Can processes not share data directly?
-pub fn verdict(rows: &[Row]) -> (Verdict, String) {
-    let between_processes = rows.iter().filter(|row| row.parties != Parties::Threads);
-    let tried: Vec<(&str, [bool; 3])> =
-        between_processes.filter_map(|row| Some((row.name, row.seen.as_ref().ok()?.changes()))).collect();
-    let of = |changes: [bool; 3]| tried.iter().filter(move |(_, seen)| *seen == changes).map(|(name, _)| *name);
-    let (whole, none) = (of([true; 3]).count(), of([false; 3]).collect::<Vec<_>>());
-    let because = format!(
-        "of {} kinds of memory {whole} showed each of two processes every change of the other; {} showed none ({})",
-        tried.len(),
-        none.len(),
-        none.join(", "),
-    );
-    let verdict = match tried.len() {
-        0 => return (Undecided, "no kind of memory could be tried here".to_owned()),
-        all if none.len() == all => Holds,
-        all if whole == all => Refuted,
-        _ => Qualified,
+pub fn ruling(rows: &[Row]) -> Ruling {
+    let tried = between_processes(rows);
+    let of = |changes: [bool; 3]| tried.iter().filter(move |(_, seen)| *seen == changes);
+    let (all, whole, none) = (tried.len(), of([true; 3]).count(), of([false; 3]).count());
+    let because =
+        format!("{whole} of {all} kinds of memory showed each process every change of the other, {none} showed none");
+    let ruling = if all == 0 {
+        Ruling::undecided("No kind of memory could be tried here")
+    } else if none == all {
+        Ruling::holds(because)
+    } else if whole == all {
+        Ruling::refuted(because)
+    } else if tried.iter().all(|(row, seen)| (row.promise == Shared) == (*seen == [true; 3])) {
+        Ruling::except("for memory mapped as shared", because)
+    } else {
+        Ruling::except(format!("for {} of {all} kinds of memory, in whole or in part", all - none), because)
     };
-    (verdict, because)
+    ruling.by(whole as f64, "kinds of memory that show every change")
 }
 
 #[cfg(test)]
 mod tests {
+    use shared::Verdict::{Holds, Qualified, Refuted, Undecided};
+
     use super::*;
 
     fn row(parties: Parties, changes: [bool; 3]) -> Row {
@@ -241,12 +247,25 @@ mod tests {
 
     #[test]
     fn the_verdict_follows_from_what_was_seen_between_processes() {
+        let verdict = |rows: &[Row]| ruling(rows).verdict;
         let (all, none) = (|| row(Parties::Inherited, [true; 3]), || row(Parties::Inherited, [false; 3]));
-        assert_eq!(verdict(&[none(), all()]).0, Qualified);
-        assert_eq!(verdict(&[all(), all()]).0, Refuted);
-        assert_eq!(verdict(&[none(), none(), row(Parties::Threads, [true; 3])]).0, Holds);
-        assert_eq!(verdict(&[none(), row(Parties::Inherited, [true, false, false])]).0, Qualified);
-        assert_eq!(verdict(&[row(Parties::Threads, [true; 3])]).0, Undecided);
+        assert_eq!(verdict(&[none(), all()]), Qualified);
+        assert_eq!(verdict(&[all(), all()]), Refuted);
+        assert_eq!(verdict(&[none(), none(), row(Parties::Threads, [true; 3])]), Holds);
+        assert_eq!(verdict(&[none(), row(Parties::Inherited, [true, false, false])]), Qualified);
+        assert_eq!(verdict(&[row(Parties::Threads, [true; 3])]), Undecided);
+    }
+
+    #[test]
+    fn the_condition_is_the_shared_kinds_only_if_they_and_no_others_are_whole() {
+        let says = |rows: &[Row]| ruling(rows).condition.unwrap().says;
+        let private = Row { promise: Private, ..row(Parties::Inherited, [false; 3]) };
+        assert_eq!(says(&[private, row(Parties::Inherited, [true; 3])]), "for memory mapped as shared");
+        let part = row(Parties::Inherited, [true, false, false]);
+        assert_eq!(
+            says(&[row(Parties::Inherited, [false; 3]), part]),
+            "for 1 of 2 kinds of memory, in whole or in part"
+        );
     }
 
     #[test]

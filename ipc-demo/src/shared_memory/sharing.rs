@@ -7,20 +7,22 @@ use shared::{Claim, Stage, refused};
 
 use super::{file, pointers, seen};
 
-pub fn tell(stage: &mut Stage) -> Result<()> {
+/// How many kinds of memory showed each of two processes every change, of how many.
+pub fn tell(stage: &mut Stage) -> Result<(usize, usize)> {
     stage.note(
-        "A word is changed in turn: by its maker, by another party (a forked child, in the last row a thread) and by \
-         its maker again; after each change the other of the two looks. A socket says whose turn it is; it does not \
-         carry the word.",
+        "A word is changed in turn: by the parent, by its forked child (in the last row by a second thread) and by the \
+         parent again; after each change the other of the two looks. A socket says whose turn it is; it does not carry the \
+         word.",
     );
     let path = stage.directory().join("mapped");
     let rows = seen::observe(&path)?;
-    stage.table(seen::table(&rows));
+    stage.show(seen::table(&rows));
     seen::tell(stage, &rows);
     tell_file(stage, &path)?;
     tell_pointers(stage)?;
-    let (verdict, because) = seen::verdict(&rows);
-    stage.verdict(Claim::NoDirectSharing, verdict, because)
+    stage.rule(Claim::NoDirectSharing, seen::ruling(&rows))?;
+    let between_processes = seen::between_processes(&rows);
+    Ok((between_processes.iter().filter(|(_, seen)| *seen == [true; 3]).count(), between_processes.len()))
 }
 
 fn tell_file(stage: &mut Stage, path: &Path) -> Result<()> {
@@ -45,10 +47,10 @@ fn tell_pointers(stage: &mut Stage) -> Result<()> {
         "A list of {all} nodes lies in such memory, each joined to the next by a pointer and by an offset. One child \
          inherits the mapping; another maps it elsewhere, and lets go of what it inherited."
     ));
-    let says = "Inherited, every pointer leads to its node; mapped elsewhere none does, but every offset";
+    let says =
+        "Inherited pointers lead to their nodes; mapped elsewhere only offsets do, and a pointer ends in SIGSEGV";
+    let led = here.by_pointer == all && there.by_pointer == 0 && there.by_offset == all;
     let got = format!("by pointer {} and {}, by offset {}", here.by_pointer, there.by_pointer, there.by_offset);
-    stage.fact(says, here.by_pointer == all && there.by_pointer == 0 && there.by_offset == all, got);
-    let says = "The child that follows such a pointer all the same is ended by SIGSEGV";
-    stage.fact(says, found.end == pointers::CRASHED, found.end);
+    stage.fact(says, led && found.end == pointers::CRASHED, format!("{got}; {}", found.end));
     Ok(())
 }

@@ -32,7 +32,7 @@ impl Calls {
     }
 }
 
-/// What was counted for a way, or why it could not be.
+/// What was counted for a mechanism, or why it could not be.
 pub type Counted = Result<Calls, String>;
 
 /// By the ring, and by a pipe.
@@ -147,7 +147,7 @@ pub fn table([ring, pipe]: &[Counted; 2]) -> Table {
     let heads = ["writer's calls", "reader's calls", "arrived"].map(|head| Column::value(head, ""));
     Table {
         title: format!("System calls for {MESSAGES} messages from one process to another"),
-        columns: [Column::label("way")].into_iter().chain(heads).collect(),
+        columns: [Column::label("mechanism")].into_iter().chain(heads).collect(),
         rows: vec![row("ring in shared memory", ring), row("pipe", pipe)],
     }
 }

@@ -11,6 +11,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::unistd::getpid;
 use process_demo::child::{Exit, fork};
 use process_demo::memory_of;
+use shared::number::count;
 use shared::{Cell, Column, Table, refused};
 
 use super::memory::{WORD_BYTES, words_of};
@@ -133,7 +134,10 @@ pub fn table(rows: &[Row], bytes: usize) -> Table {
         [Cell::Text(row.name.to_owned())].into_iter().chain(cells).collect()
     };
     Table {
-        title: format!("{} pages of shared memory: page faults by who touches them", bytes / PAGE_BYTES),
+        title: format!(
+            "{} pages of shared memory: page faults by who touches them",
+            count((bytes / PAGE_BYTES) as u64)
+        ),
         columns: vec![
             Column::label("who"),
             Column::value("first touch", ""),

@@ -1,11 +1,11 @@
-//! What can no copying way exceed? One memcpy of the same messages, from the same memory.
+//! What can no mechanism that copies exceed? One memcpy of the same messages, from the same memory.
 
 use std::cell::RefCell;
 use std::hint::black_box;
 
 use anyhow::{Result, ensure};
 use shared::Placement;
-use shared::number::three_digits;
+use shared::number::{ratio_in_words, three_digits};
 use shared::stats::ratio;
 
 use super::area::Area;
@@ -44,7 +44,7 @@ pub fn of(way: Way, bytes: usize, placement: Placement) -> Option<Way> {
     }
 }
 
-/// What a figure took of its ceiling's time and CPU time, if it is clearly above it: then one of the two is wrong.
+/// How a figure compares with its ceiling's time and CPU time, if it is clearly above it: then one of the two is wrong.
 ///
 /// Copying takes CPU time, whoever does it and however long he waits: with less than half of the ceiling's nobody copied.
 pub fn impossible(figure: &Figure, all: &[Figure], placement: Placement) -> Option<String> {
@@ -55,8 +55,8 @@ pub fn impossible(figure: &Figure, all: &[Figure], placement: Placement) -> Opti
     let cpu = figure.cpu_ns.zip(ceiling.cpu_ns).map(|(ours, least)| ours / least);
     let is_impossible = time.is_faster() || cpu.is_some_and(|cpu| cpu < HALF);
     is_impossible.then(|| {
-        let cpu = cpu.map_or("an unknown share".to_owned(), |cpu| format!("{} times", three_digits(cpu)));
-        format!("{} times the time and {cpu} the CPU time of '{}'", three_digits(time.ratio), ceiling.way.name())
+        let cpu = cpu.map_or("an unknown share".to_owned(), |cpu| format!("{} %", three_digits(cpu * 100.0)));
+        format!("{} than '{}', with {cpu} of its CPU time", ratio_in_words(time.ratio), ceiling.way.name())
     })
 }
 
@@ -79,7 +79,7 @@ mod tests {
         let flagged = all.each_ref().map(|figure| impossible(figure, &all, SameCpu));
         assert_eq!(
             flagged,
-            [None, None, Some("1.00 times the time and 0.400 times the CPU time of 'memcpy'".to_owned())]
+            [None, None, Some("1.00 times slower than 'memcpy', with 40.0 % of its CPU time".to_owned())]
         );
     }
 

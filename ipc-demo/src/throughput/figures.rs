@@ -1,4 +1,4 @@
-//! What was measured, by way and size: as bytes and as messages per second.
+//! What was measured, by mechanism and size: as bytes and as messages per second.
 
 use shared::measure::Measured;
 use shared::number::{chosen_with_unit, three_digits};
@@ -78,9 +78,9 @@ pub fn ways() -> Table {
         vec![text(way.name()), text(between), Cell::Text(way.made_by()), Cell::Number(way.copies().into())]
     };
     Table {
-        title: "The ways, and how often each copies a message".to_owned(),
+        title: "The mechanisms, and how often each copies a message".to_owned(),
         columns: vec![
-            Column::label("way"),
+            Column::label("mechanism"),
             Column::value("between", ""),
             Column::value("made by", ""),
             Column::value("copies", ""),

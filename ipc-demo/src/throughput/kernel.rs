@@ -1,4 +1,4 @@
-//! The ways through the kernel: pipe, sockets, message queue.
+//! The mechanisms of the kernel: pipe, sockets, POSIX queue.
 
 use std::cell::RefCell;
 use std::fs;
@@ -66,7 +66,7 @@ pub fn packets(
 
 /// The snippet's queue, whose name is gone before the first message.
 pub fn new_queue(name: &str, bytes: usize) -> Result<MessageQueue> {
-    let (queue, name) = MessageQueue::create(name, QUEUE_MESSAGES, bytes).context("a message queue")?;
+    let (queue, name) = MessageQueue::create(name, QUEUE_MESSAGES, bytes).context("a POSIX queue")?;
     drop(name); // The child inherits the queue.
     Ok(queue)
 }

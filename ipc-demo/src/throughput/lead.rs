@@ -1,4 +1,4 @@
-//! Which way leads at each size, where does the lead change, and what follows for who has to choose?
+//! Which mechanism leads at each size, where does the lead change, and what follows for who has to choose?
 
 use shared::number::{chosen_with_unit, three_digits, with_unit};
 use shared::stats::{Ratio, ratio};
@@ -23,7 +23,7 @@ impl Group {
     pub fn name(self) -> &'static str {
         match self {
             Group::Processes => "between processes",
-            Group::Kernel => "by the kernel",
+            Group::Kernel => "through the kernel",
             Group::Threads => "between threads",
             Group::IpcChannel => "by ipc-channel",
         }
@@ -175,21 +175,64 @@ fn cost(stretch: &[Lead<'_>]) -> String {
     format!("{speed}, {} CPUs busy", range(&|figure| figure.busy_cpus().unwrap_or(f64::NAN)))
 }
 
-/// One size below the other, one group beside the other.
-pub fn table(all: &[(Group, Vec<Lead<'_>>)], sizes: &[usize]) -> Table {
-    let heads = all.iter().map(|(group, _)| Column::value(group.name(), ""));
-    let cell = |leads: &[Lead<'_>], bytes: usize| match leads.iter().find(|lead| lead.first.bytes == bytes) {
-        Some(lead) if lead.is_clear() => Cell::Word { says: lead.first.way.name().to_owned(), mood: Mood::Good },
-        Some(lead) => Cell::Word { says: lead.words(), mood: Mood::Neutral },
+/// The one that leads clearly at the most sizes, and at how many; none if nobody leads clearly anywhere.
+pub fn champion(leads: &[Lead<'_>]) -> Option<(Way, usize)> {
+    let clear = |way: &Way| leads.iter().filter(|lead| lead.is_clear() && lead.first.way == *way).count();
+    let counted = WAYS.into_iter().rev().map(|way| (way, clear(&way))).filter(|(_, sizes)| *sizes > 0);
+    counted.max_by_key(|(_, sizes)| *sizes)
+}
+
+/// "ring is clearly fastest at 4 of 5 sizes".
+pub fn champion_told(group: Group, leads: &[Lead<'_>]) -> String {
+    let (name, all) = (group.name(), leads.len());
+    match champion(leads) {
+        Some((way, sizes)) => format!("{name} {} is clearly fastest at {sizes} of {all} sizes", way.name()),
+        None => format!("{name} nothing is clearly fastest at any of {all} sizes"),
+    }
+}
+
+/// One size below the other: the fastest between processes and between threads, and the ceiling.
+pub fn table(all: &[(Group, Vec<Lead<'_>>)], figures: &[Figure], sizes: &[usize]) -> Table {
+    let lead = |group: Group, bytes: usize| {
+        let (_, leads) = all.iter().find(|(one, _)| *one == group)?;
+        leads.iter().find(|lead| lead.first.bytes == bytes)
+    };
+    let name = |lead: Option<&Lead<'_>>| match lead {
+        Some(Lead { first, level, .. }) => match level.len() {
+            0 => Cell::Word { says: first.way.name().to_owned(), mood: Mood::Good },
+            1 => Cell::Text(format!("{} or {}", first.way.name(), level[0].name())),
+            more => Cell::Text(format!("{} or {more} others", first.way.name())),
+        },
         None => Cell::Nothing,
     };
+    let number = |figure: Option<&Figure>, of: fn(&Figure) -> f64| {
+        figure.map_or(Cell::Nothing, |figure| Cell::Number(of(figure)))
+    };
     let row = |&bytes: &usize| {
-        let label = Cell::Text(size(bytes));
-        [label].into_iter().chain(all.iter().map(|(_, leads)| cell(leads, bytes))).collect()
+        let [processes, kernel, threads] =
+            [Group::Processes, Group::Kernel, Group::Threads].map(|group| lead(group, bytes));
+        let memcpy = figures.iter().find(|figure| (figure.way, figure.bytes) == (Way::Memcpy, bytes));
+        vec![
+            Cell::Text(size(bytes)),
+            name(processes),
+            number(processes.map(|lead| lead.first), Figure::gb_per_s),
+            number(kernel.map(|lead| lead.first), Figure::gb_per_s),
+            number(memcpy, Figure::gb_per_s),
+            name(threads),
+            number(threads.map(|lead| lead.first), Figure::ns),
+        ]
     };
     Table {
-        title: "Who moves the most".to_owned(),
-        columns: [Column::label("size")].into_iter().chain(heads).collect(),
+        title: "Fastest by message size ('or': too close to call; kernel: without ring)".to_owned(),
+        columns: vec![
+            Column::label("size"),
+            Column::value("between processes", ""),
+            Column::value("speed", "GB/s"),
+            Column::value("kernel", "GB/s"),
+            Column::value("memcpy", "GB/s"),
+            Column::value("between threads", ""),
+            Column::value("a message", "ns"),
+        ],
         rows: sizes.iter().map(row).collect(),
     }
 }
@@ -241,7 +284,7 @@ mod tests {
         assert!((1950.0..2050.0).contains(&about), "{about}");
         assert_eq!(
             found[0].sentence(Group::Kernel),
-            "By the kernel, Unix stream takes the lead from pipe between 1 KiB and 16 KiB, at about \
+            "Through the kernel, Unix stream takes the lead from pipe between 1 KiB and 16 KiB, at about \
              1.95 KiB."
         );
     }
@@ -251,6 +294,7 @@ mod tests {
         let figures = board(&[(Way::Pipe, [100.0, 401.0, 4001.0]), (Way::UnixStream, [400.0, 400.0, 4000.0])]);
         let leads = leads(&figures, Group::Kernel, &SIZES);
         assert_eq!(crossings(&figures, &leads), []);
+        assert_eq!(champion(&leads), Some((Way::Pipe, 1)));
         assert_eq!(
             decision(&leads).unwrap(),
             "up to 64 B pipe (0.640 GB/s, 2.00 CPUs busy); from 1 KiB pipe or Unix stream, too close to call"
@@ -287,7 +331,7 @@ mod tests {
         assert_eq!(first(Group::Kernel), Way::Pipe);
         assert_eq!(first(Group::Threads), Way::Crossbeam);
         let all = decision(&leads(&figures, Group::Threads, &SIZES)).unwrap();
-        assert_eq!(all, "from 64 B to 16 KiB crossbeam, moved (50.0 million messages/s, none copied)");
+        assert_eq!(all, "from 64 B to 16 KiB crossbeam (moved) (50.0 million messages/s, none copied)");
         assert_eq!(decision(&leads(&figures, Group::IpcChannel, &SIZES)), None);
     }
 }

@@ -83,7 +83,7 @@ impl Scene {
             .map(|&bytes| format!("{} of {}", count(memory::under_way(bytes) as u64), words(bytes)))
             .collect();
         stage.note(format!(
-            "So many messages may be under way in the ring, as in the channels of threads: {}; in ipc-channel's regions \
+            "So many messages may be in flight in the ring, as in the channels of threads: {}; in ipc-channel's regions \
              {} at most. A message that is moved stays where it is: its sender gives it up, and gets an empty buffer back. \
              UDP is left out: it drops what finds no room, and never holds its sender up.",
             under_way.join(", "),
@@ -108,7 +108,7 @@ impl Scene {
     fn measure_size(&self, stage: &mut Stage, bytes: usize, found: &mut Found) -> Result<()> {
         self.area.borrow_mut().rewind();
         let title = format!("Messages of {}", words(bytes));
-        let mut contest = Contest::new(title, "the way that the messages go", Timing::Batches);
+        let mut contest = Contest::new(title, "the mechanism", Timing::Batches);
         for way in WAYS.into_iter().filter(|way| way.has(bytes)) {
             let refusal = way.refusal(bytes, self).or_else(|error| match refused(&error) {
                 Some(why) => Ok(Some(why)),
@@ -128,7 +128,7 @@ impl Scene {
                 Some(took) => {
                     let name = figure.way.name();
                     stage.spoiled(format!(
-                        "'{name}' at {} took {took}: impossible for what copies, so it is not counted",
+                        "'{name}' at {} was {took}: impossible for what copies, so it is not counted",
                         words(bytes)
                     ));
                     found.impossible.push(figure);
@@ -142,10 +142,10 @@ impl Scene {
         let Tally { rows, whole, whole_sent, timed, timed_sent } = &self.tally;
         let got = format!("{} of {} in {} rows", count(whole.get()), count(whole_sent.get()), rows.get());
         let says = "In the pass that was not timed, every message arrived with every byte as it was sent";
-        stage.fact(says, whole.get() == whole_sent.get() && whole.get() > 0, got);
+        stage.check(says, whole.get() == whole_sent.get() && whole.get() > 0, got);
         let got = format!("{} of {}", count(timed.get()), count(timed_sent.get()));
-        let says = "Every timed message arrived once, in its order, and with its number and length at both ends";
-        stage.fact(says, timed.get() == timed_sent.get() && timed.get() > 0, got);
+        let says = "Every timed message arrived once, in order, with its number and length at both ends";
+        stage.check(says, timed.get() == timed_sent.get() && timed.get() > 0, got);
     }
 
     pub fn link(&self, way: link::Way) -> Result<Link> {

@@ -1,4 +1,4 @@
-//! Which ways are measured? Each with its parties, its constructor, and how often it copies.
+//! Which mechanisms are measured? Each with its parties, its constructor, and how often it copies.
 
 use anyhow::{Context, Result};
 use ipc_channel::ipc::bytes_channel;
@@ -65,13 +65,13 @@ impl Way {
             Way::UnixStream => "Unix stream",
             Way::UnixSeqpacket => "Unix seqpacket",
             Way::Tcp => "TCP",
-            Way::Queue => "message queue",
+            Way::Queue => "POSIX queue",
             Way::ChannelBytes => "ipc bytes",
             Way::ChannelRegions => "ipc region",
             Way::Ring => "ring",
-            Way::ThreadRing => "ring, threads",
-            Way::Crossbeam => "crossbeam, moved",
-            Way::SyncChannel => "std, moved",
+            Way::ThreadRing => "ring (threads)",
+            Way::Crossbeam => "crossbeam (moved)",
+            Way::SyncChannel => "std (moved)",
         }
     }
 
