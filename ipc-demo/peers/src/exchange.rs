@@ -8,7 +8,7 @@ use nix::sched::sched_getcpu;
 use nix::unistd::{Pid, getpid};
 use process_demo::child::{Child, Exit, fork};
 use shared::Placement;
-use shared::measure::{Ready, Rival, Pinning};
+use shared::measure::{Pinning, Ready, Rival};
 
 use crate::message::Message;
 use crate::tally::{Exchanged, Tally};

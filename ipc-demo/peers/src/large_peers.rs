@@ -1,4 +1,4 @@
-//! How fast do large messages go one way, with and without copies?
+//! How fast do large messages go, with and without copies?
 
 use anyhow::Result;
 use shared::Placement::OtherCpu;
@@ -17,7 +17,7 @@ use crate::ways::{Polling, blocks, sockets};
 
 pub const DEMO: Demo = Demo {
     name: "large-peers",
-    question: "How fast do messages of 64 KiB go one way, with and without copies?",
+    question: "How fast do messages of 64 KiB go, with and without copies?",
     claims: &[],
     rule: "No claim is judged here. Pairs of rows are compared by the median of the rounds' ratios; a figure is reached \
            if that reaches it, and of fewer than 21 rounds it is no more than a hint.",
@@ -35,8 +35,8 @@ fn run(stage: &mut Stage) -> Result<()> {
         stage.skip("one usable CPU: sender and receiver could only take turns");
         return Ok(());
     }
-    stage.say(format!(
-        "A block of 64 KiB lies ready in the sender's memory and has to get to the receiver. Some ways copy it twice, in \
+    stage.note(format!(
+        "A block of 64 KiB lies ready in the sender's memory and has to get to the receiver. Some mechanisms copy it twice, in \
          and out; others once, and the receiver reads it where it is. The first {FILLED} blocks of each row are not \
          timed, and are compared byte by byte; of the others the length and both ends are. The memcpy is one thread's, \
          once for each block, from buffers as large as the whole ring into others as large.",
@@ -53,10 +53,13 @@ fn run(stage: &mut Stage) -> Result<()> {
             stage.trend(format!("'{one}' against '{other}'"), &ratio);
         }
     }
-    match answer(&measured) {
-        Some(answer) => stage.answer(answer),
-        None => stage.skip("this machine refused what the ring is to be set beside"),
-    }
+    let Some([headline, answer]) = told(&measured) else {
+        stage.skip("this machine refused what the ring is to be set beside");
+        return Ok(());
+    };
+    stage.headline(headline);
+    stage.answer(answer);
+    stage.advise("Copy `ring`; peers that trust each other may work in place.");
     Ok(())
 }
 
@@ -65,7 +68,7 @@ fn ring(ends: Ends) -> String {
 }
 
 fn contest<'a>(tally: &'a Tally, home: &'a Home) -> Contest<'a> {
-    let mut contest = Contest::new("64 KiB one way", "the way, and how often it copies", Timing::Batches);
+    let mut contest = Contest::new("64 KiB one-way", "the mechanism, and how often it copies", Timing::Batches);
     let setting = Setting { course: Course::OneWay, untimed: FILLED, tally };
     let (copied, in_place) = (ring(Ends::Copying), ring(Ends::InPlace));
     let iceoryx = iceoryx::name(Waiting::Polling(POLLING));
@@ -114,20 +117,21 @@ fn rates(measured: &Measured) -> Table {
     let row = |label: &String| Some(vec![Cell::Text(label.clone()), Cell::Number(rate(measured, label)?)]);
     Table {
         title: "Gigabytes per second".to_owned(),
-        columns: vec![Column::label("way"), Column::value("rate", "GB/s")],
-        rows: measured.rows.iter().filter_map(|measured| row(&measured.label)).collect(),
+        columns: vec![Column::label("mechanism"), Column::value("rate", "GB/s")],
+        rows: measured.rows.iter().filter_map(|measured| row(&measured.name.label)).collect(),
     }
 }
 
-fn answer(measured: &Measured) -> Option<String> {
+/// The headline and the answer; none if a row was refused.
+fn told(measured: &Measured) -> Option<[String; 2]> {
     let names = names();
-    let rate = |label: &str| Some(format!("{} GB/s", three_digits(rate(measured, label)?)));
-    Some(format!(
-        "In messages of 64 KiB the ring carries {} between processes if both sides copy and {} if they work in place \
-         ({} between threads); iceoryx2, in place too, carries {}.",
+    let rate = |label: &str| Some(three_digits(rate(measured, label)?));
+    let (in_place, iceoryx) = (rate(&names.in_place)?, rate(&names.iceoryx)?);
+    let answer = format!(
+        "In messages of 64 KiB the ring carries {} GB/s between processes if both sides copy, {in_place} in place ({} between \
+         threads); iceoryx2, in place, carries {iceoryx}.",
         rate(&names.copying)?,
-        rate(&names.in_place)?,
         rate(&names.in_place_threads)?,
-        rate(&names.iceoryx)?,
-    ))
+    );
+    Some([format!("{in_place} GB/s by ring, {iceoryx} by iceoryx2"), answer])
 }

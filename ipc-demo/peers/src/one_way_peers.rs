@@ -1,4 +1,4 @@
-//! How many messages per second go one way by our ring, and by other people's ways?
+//! How many one-way messages per second go by our ring, and by other crates?
 
 use anyhow::Result;
 use shared::Placement::OtherCpu;
@@ -16,7 +16,7 @@ use crate::ways::{self, Polling, rtrb};
 
 pub const DEMO: Demo = Demo {
     name: "one-way-peers",
-    question: "How many messages per second go one way by our ring, and by other people's ways?",
+    question: "How many one-way messages per second go by our ring, and by other crates?",
     claims: &[],
     rule: "No claim is judged here. A figure is reached if the median of the rounds' ratios reaches it; of fewer than 21 \
            rounds it is no more than a hint.",
@@ -33,12 +33,12 @@ fn run(stage: &mut Stage) -> Result<()> {
         stage.skip("one usable CPU: sender and receiver could only take turns");
         return Ok(());
     }
-    stage.say(
+    stage.note(
         "One side sends 64 bytes again and again, different each time; the other checks each. A batch is over when the \
          receiver has reported that all of it came whole and in order.",
     );
     let (tally, home) = (Tally::default(), Home::of(stage));
-    let mut contest = Contest::new("64 bytes one way, filled and checked", "the way", Timing::Batches);
+    let mut contest = Contest::new("64 bytes one-way, filled and checked", "the mechanism", Timing::Batches);
     ways::add_all(
         &mut contest,
         Setting { course: Course::OneWay, untimed: SLOTS as u64, tally: &tally },
@@ -52,10 +52,13 @@ fn run(stage: &mut Stage) -> Result<()> {
     iceoryx::tell(stage, &home)?;
     targets::tell(stage, &measured, &targets());
     stage.table(offers::table());
-    match answer(&measured) {
-        Some(answer) => stage.answer(answer),
-        None => stage.skip("this machine refused what the ring is to be set beside"),
-    }
+    let Some([headline, answer]) = told(&measured) else {
+        stage.skip("this machine refused what the ring is to be set beside");
+        return Ok(());
+    };
+    stage.headline(headline);
+    stage.answer(answer);
+    stage.advise("Copy `ring`; --full shows what other crates offer beyond it.");
     Ok(())
 }
 
@@ -68,12 +71,12 @@ fn targets() -> [Target; 2] {
 /// The same figures as people ask for them.
 fn rates(measured: &Measured) -> Table {
     let rows = measured.rows.iter().filter_map(|row| {
-        let time_ns = measured.figures(&row.label, row.placement)?.median().value;
-        Some(vec![Cell::Text(row.label.clone()), Cell::Number(messages_per_second(time_ns))])
+        let time_ns = measured.figures(&row.name.label, row.placement)?.median().value;
+        Some(vec![Cell::Text(row.name.label.clone()), Cell::Number(messages_per_second(time_ns))])
     });
     Table {
         title: "Messages per second".to_owned(),
-        columns: vec![Column::label("way"), Column::value("rate", "/s")],
+        columns: vec![Column::label("mechanism"), Column::value("rate", "/s")],
         rows: rows.collect(),
     }
 }
@@ -82,20 +85,18 @@ fn messages_per_second(time_ns: f64) -> f64 {
     1e9 / time_ns
 }
 
-fn answer(measured: &Measured) -> Option<String> {
+/// The headline and the answer; none if a row was refused.
+fn told(measured: &Measured) -> Option<[String; 2]> {
     let millions = |label: &str| {
         let time_ns = measured.figures(label, OtherCpu)?.median().value;
-        Some(format!("{} million", three_digits(messages_per_second(time_ns) / 1e6)))
+        Some(three_digits(messages_per_second(time_ns) / 1e6))
     };
     let [threads, processes] = targets();
-    let times = |target: &Target| Some(three_digits(target.ratio(measured)?.ratio));
-    Some(format!(
-        "Per second the ring carries {} messages of 64 bytes between threads and {} between processes, and rtrb {} \
-         between threads: the ring is {} and {} times as fast.",
-        millions(&threads.ours)?,
+    let (ring, rtrb) = (millions(&threads.ours)?, millions(&threads.theirs)?);
+    let answer = format!(
+        "Per second the ring carries {ring} million messages of 64 bytes between threads and {} million between processes; \
+         rtrb {rtrb} million between threads.",
         millions(&processes.ours)?,
-        millions(&threads.theirs)?,
-        times(&threads)?,
-        times(&processes)?,
-    ))
+    );
+    Some([format!("{ring} million/s by ring, {rtrb} by rtrb"), answer])
 }

@@ -1,9 +1,9 @@
-//! What does a message there and back cost by our ring, and by other people's ways?
+//! What does a message there and back cost by our ring, and by other crates?
 
 use anyhow::Result;
 use shared::Placement::{self, OtherCpu, SameCpu};
 use shared::measure::{Contest, Measured, Timing};
-use shared::number::{three_digits, with_unit};
+use shared::number::with_unit;
 use shared::{Demo, Extras, Snippet, Stage};
 
 use crate::exchange::{Course, Setting, in_processes, in_threads};
@@ -16,7 +16,7 @@ use crate::ways::{self, Polling, channels};
 
 pub const DEMO: Demo = Demo {
     name: "round-trip-peers",
-    question: "What does a message there and back cost by our ring, and by other people's ways?",
+    question: "What does a message there and back cost by our ring, and by other crates?",
     claims: &[],
     rule: "No claim is judged here. A figure is reached if the median of the rounds' ratios reaches it; of fewer than 21 \
            rounds it is no more than a hint.",
@@ -30,9 +30,9 @@ pub const DEMO: Demo = Demo {
 const SLOTS: usize = 16;
 
 fn run(stage: &mut Stage) -> Result<()> {
-    stage.say(
+    stage.note(
         "64 bytes go to a peer and come back, different each time, checked by both sides. In every row the peer first \
-         sleeps in a read, until it is told how many messages will come; then it waits as its way can.",
+         sleeps in a read, until it is told how many messages will come; then it waits as its mechanism can.",
     );
     let (tally, home) = (Tally::default(), Home::of(stage));
     let measured = stage.compare(contest(&tally, &home))?;
@@ -40,16 +40,19 @@ fn run(stage: &mut Stage) -> Result<()> {
     iceoryx::tell(stage, &home)?;
     targets::tell(stage, &measured, &targets(OtherCpu));
     stage.table(offers::table());
-    match answer(&measured, OtherCpu).or_else(|| answer(&measured, SameCpu)) {
-        Some(answer) => stage.answer(answer),
-        None => stage.skip("this machine refused what the ring is to be set beside"),
-    }
+    let Some([headline, answer]) = told(&measured, OtherCpu).or_else(|| told(&measured, SameCpu)) else {
+        stage.skip("this machine refused what the ring is to be set beside");
+        return Ok(());
+    };
+    stage.headline(headline);
+    stage.answer(answer);
+    stage.advise("Copy `ring`; --full shows what other crates offer beyond it.");
     Ok(())
 }
 
 fn contest<'a>(tally: &'a Tally, home: &'a Home) -> Contest<'a> {
     let title = "64 bytes there and back, filled and checked by both sides";
-    let mut contest = Contest::new(title, "the way, and where the two sides run", Timing::Batches);
+    let mut contest = Contest::new(title, "the mechanism, and where the two sides run", Timing::Batches);
     let setting = Setting { course: Course::RoundTrip, untimed: SLOTS as u64, tally };
     ways::add_all(&mut contest, setting, home, SLOTS, OtherCpu);
     ways::add_all(&mut contest, setting, home, SLOTS, SameCpu);
@@ -76,19 +79,17 @@ fn targets(place: Placement) -> [Target; 2] {
     ]
 }
 
-fn answer(measured: &Measured, place: Placement) -> Option<String> {
+/// The headline and the answer; none if a row was refused.
+fn told(measured: &Measured, place: Placement) -> Option<[String; 2]> {
     let [iceoryx, crossbeam] = targets(place);
     let time = |label: &str| Some(with_unit("ns", measured.figures(label, place)?.median().value));
-    let times = |target: &Target| Some(three_digits(target.ratio(measured)?.ratio));
-    Some(format!(
-        "On {} 64 bytes there and back take the ring {} between processes and {} between threads; that is {} times as \
-         fast as iceoryx2 between processes ({}), and {} times as fast as crossbeam-channel between threads ({}).",
+    let (ring, other) = (time(&iceoryx.ours)?, time(&iceoryx.theirs)?);
+    let answer = format!(
+        "On {} 64 bytes there and back take the ring {ring} between processes, iceoryx2 {other}; between threads the ring \
+         {}, crossbeam-channel {}.",
         if place == SameCpu { "one CPU" } else { "two CPUs" },
-        time(&iceoryx.ours)?,
         time(&crossbeam.ours)?,
-        times(&iceoryx)?,
-        time(&iceoryx.theirs)?,
-        times(&crossbeam)?,
         time(&crossbeam.theirs)?,
-    ))
+    );
+    Some([format!("{ring} by ring, {other} by iceoryx2"), answer])
 }

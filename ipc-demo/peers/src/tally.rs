@@ -14,15 +14,15 @@ pub fn tell(stage: &mut Stage, tally: &Tally) {
     let sum = |of: fn(&Exchanged) -> u64| rows.iter().map(of).sum::<u64>();
     let (sent, seen) = (sum(|row| row.sent), sum(|row| row.seen_by_peer));
     let got = format!("{} of {} in {} rows", count(seen), count(sent), rows.len());
-    stage.fact("Every message reached its peer whole and in order", seen == sent && sent > 0, got);
+    stage.check("Every message reached its peer whole and in order", seen == sent && sent > 0, got);
     if rows.iter().all(|row| row.course == Course::RoundTrip) {
         let returned = sum(|row| row.returned);
         let got = format!("{} of {}", count(returned), count(sent));
-        stage.fact("Every message came back as it was sent", returned == sent, got);
+        stage.check("Every message came back as it was sent", returned == sent, got);
     }
     let mut tell = |says: &str, holds: fn(&Exchanged) -> bool| {
         let right = rows.iter().filter(|row| holds(row)).count();
-        stage.fact(says, right == rows.len(), format!("{right} of {} rows", rows.len()));
+        stage.check(says, right == rows.len(), format!("{right} of {} rows", rows.len()));
     };
     tell("Each peer was the process that its row says: a child, or this one", Exchanged::two_processes_or_one);
     tell("Both sides were seen on their CPUs", Exchanged::seated);
@@ -72,9 +72,9 @@ impl Exchanged {
     }
 
     fn seated(&self) -> bool {
-        let sits = |pin_to: PinTo, cpu: Option<usize>| match seat {
+        let sits = |pin_to: PinTo, cpu: Option<usize>| match pin_to {
             PinTo::Anywhere => true,
-            PinTo::Cpu(seat) => cpu == Some(seat),
+            PinTo::Cpu(wanted) => cpu == Some(wanted),
         };
         sits(self.pinning.own, self.own_cpu) && sits(self.pinning.peer, self.peer_cpu)
     }

@@ -34,15 +34,15 @@ impl Goal {
     }
 }
 
-/// Shows each as a trend, and all in one table.
+/// Shows all in one table, and each as a trend.
 pub fn tell(stage: &mut Stage, measured: &Measured, targets: &[Target]) {
     for target in targets {
         if let Some(ratio) = target.ratio(measured) {
             stage.trend(format!("'{}' against '{}'", target.theirs, target.ours), &ratio);
         }
     }
-    stage.table(Table {
-        title: "How many times as fast the ring is, and is to be".to_owned(),
+    stage.show(Table {
+        title: "How many times as fast as others the ring is, and is to be".to_owned(),
         columns: vec![
             Column::label("the ring"),
             Column::label("against"),

@@ -35,7 +35,7 @@ struct Place {
 /// Tells, once all rows are over, what is left of them.
 pub fn tell(stage: &mut Stage, home: &Home) -> Result<()> {
     let (kept, left): (Vec<String>, Vec<String>) = home.place.objects()?.into_iter().partition(|name| is_kept(name));
-    let says = "All that iceoryx2 had in files and shared memory is gone, but for the segment that it keeps";
+    let says = "Of iceoryx2's files and shared memory only the segment that it keeps is left";
     let seen = home.place.seen.load(Relaxed);
     let got = format!("{} left and {} kept; at least {seen} while it ran", left.len(), kept.len());
     stage.fact(says, left.is_empty(), got);
