@@ -69,7 +69,7 @@ pub fn tell(stage: &mut Stage, all: &[Placed]) -> Option<()> {
         pipe if pipe.is_slower() => {
             format!("Copy `ring`; `pipe_pair` is simpler, but {} times slower.", three_digits(pipe.ratio))
         }
-        _ => "Copy `pipe_pair`: the ring gains no time here.".to_owned(),
+        _ => "Copy `pipe_pair`: the ring is not clearly faster here.".to_owned(),
     });
     Some(())
 }

@@ -121,8 +121,8 @@ fn under_a_condition(cases: &[Case], most: &str) -> Ruling {
         let by_ratio = |one: &&Case, other: &&Case| one.ratio.ratio.total_cmp(&other.ratio.ratio);
         let worst = cases.iter().filter(|case| case.ratio.is_slower()).max_by(by_ratio);
         let what = match worst.map(|case| case.against) {
-            Some(Against::Channel) => "the ring beside a channel",
-            _ => "the same mechanism",
+            Some(Against::Channel) => "ring beside channel",
+            _ => "same mechanism",
         };
         Ruling::in_part(where_slower, format!("There processes are slower, up to {most} times ({what})"))
     }
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn the_reason_has_the_largest_clear_ratio() {
         let cases = [pipe(1.1, true), pipe(2.0, true), pipe(0.5, true), pipe(3.0, false)];
-        let because = "There processes are slower, up to 2.00 times (the same mechanism)";
+        let because = "There processes are slower, up to 2.00 times (same mechanism)";
         assert_eq!(ruling(&cases).because, because);
     }
 }
