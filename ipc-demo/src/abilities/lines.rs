@@ -79,7 +79,7 @@ pub const CROSSBEAM: &str = "crossbeam";
 pub const MECHANISMS: &[Mechanism] = &[
     processes("pipe", openings::pipe),
     processes("named FIFO", openings::fifo),
-    processes("Unix stream socket", openings::unix_stream),
+    processes("Unix stream", openings::unix_stream),
     processes("TCP", openings::tcp),
     processes("Unix seqpacket", openings::seqpacket),
     processes("Unix datagram", openings::datagram),

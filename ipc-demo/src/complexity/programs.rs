@@ -40,7 +40,7 @@ pub type Program = (&'static str, &'static str, fn(&Names) -> Result<Message>);
 pub const PROGRAMS: &[Program] = &[
     ("pipe", "pipe", pipe),
     ("named FIFO", "fifo", fifo),
-    ("Unix stream socket", "unix_stream", unix_stream),
+    ("Unix stream", "unix_stream", unix_stream),
     ("TCP", "tcp", tcp),
     ("Unix seqpacket", "seqpacket", seqpacket),
     ("Unix datagram", "datagram", datagram),

@@ -16,7 +16,7 @@ use crate::peer_death::ways::Names;
 const SNIPPETS: &[(&str, &str, &str)] = &[
     ("pipe", "pipe_pair", include_str!("../../snippets/pipe_pair.rs")),
     ("named FIFO", "fifo", include_str!("../../snippets/fifo.rs")),
-    ("Unix stream socket", "socket_pair", include_str!("../../snippets/socket_pair.rs")),
+    ("Unix stream", "socket_pair", include_str!("../../snippets/socket_pair.rs")),
     ("POSIX queue", "message_queue", include_str!("../../snippets/message_queue.rs")),
     ("eventfd", "event", include_str!("../../snippets/event.rs")),
     ("memory + futex", "shared_region", include_str!("../../snippets/shared_region.rs")),

@@ -167,7 +167,7 @@ const fn way(name: &'static str, unit: &'static str, open: fn(&Names) -> Result<
 }
 
 /// The kernel knows who has the other end of these: its closing is news.
-pub const CONNECTED: [&str; 5] = ["pipe", "named FIFO", "Unix stream socket", "TCP", "Unix seqpacket"];
+pub const CONNECTED: [&str; 5] = ["pipe", "named FIFO", "Unix stream", "TCP", "Unix seqpacket"];
 
 /// The one whose silence needs a word.
 pub const IPC_CHANNEL: &str = "ipc-channel";
@@ -176,7 +176,7 @@ pub const IPC_CHANNEL: &str = "ipc-channel";
 pub const WAYS: &[Way] = &[
     way("pipe", "bytes", stream::pipe),
     way("named FIFO", "bytes", stream::fifo),
-    way("Unix stream socket", "bytes", stream::unix),
+    way("Unix stream", "bytes", stream::unix),
     way("TCP", "bytes", stream::tcp),
     way("Unix seqpacket", "records", datagram::seqpacket),
     way("Unix datagram", "records", datagram::unix),
