@@ -73,7 +73,8 @@ fn grid(rows: &[&MeasuredRow], figures: Figures, look: Look) -> Grid {
     if rows.iter().any(|row| row.cpu_ns.is_some()) {
         add("CPU time", &scale.unit, Align::Right, &|row| row.cpu_ns.map_or("-".to_owned(), |cpu| scale.show(cpu)));
     }
-    add("times", "", Align::Right, &|row| three_digits(row.median / fastest));
+    add("ratio", "", Align::Right, &|row| three_digits(row.median / fastest));
+    grid.align_points();
     let room = look.width.saturating_sub(2 + grid.natural_width() + GAP);
     if room >= FEWEST {
         let longest = room.min(MOST) as f64;

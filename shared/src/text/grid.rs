@@ -45,7 +45,7 @@ impl Grid {
         lines.iter().map(|line| format!("{indent}{}\n", line.trim_end())).collect()
     }
 
-    /// How wide it is where nothing wraps.
+    /// How wide it is where nothing wraps, once the points are aligned.
     pub(super) fn natural_width(&self) -> usize {
         let whole = |index: usize| {
             let head = [self.columns[index].name.as_str(), self.columns[index].unit.as_str()];
@@ -128,7 +128,7 @@ impl Grid {
     }
 
     /// Puts the decimal points of a column of lone numbers below each other, so that their size can be seen.
-    fn align_points(&mut self) {
+    pub(super) fn align_points(&mut self) {
         for index in (0..self.columns.len()).filter(|&index| self.columns[index].align == Align::Right) {
             let mut cells: Vec<&mut String> = self.rows.iter_mut().filter_map(|row| row.get_mut(index)).collect();
             if cells.iter().any(|cell| cell.contains(' ')) {
