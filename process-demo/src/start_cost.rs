@@ -23,15 +23,12 @@ pub const DEMO: Demo = Demo {
     name: "start-cost",
     question: "What does it cost to start a process instead of a thread, and why?",
     claims: &[Claim::ProcessCreationDearer, Claim::ProcessesAreHeavier, Claim::AllocationIsTheCost],
-    rule: "Creating a process is dearer if fork or std's Command takes clearly longer than std's thread and neither takes \
-           clearly less; qualified if one takes longer and the other less; refuted if none takes longer and one less; \
-           else undecided. Processes are heavier if a fork takes clearly longer than a thread, and a forked child costs \
-           more page faults and more page tables; qualified if only the time or only the counts say so; refuted if \
-           neither does; undecided if the times are too close to call. Allocation is the cause if a forked child is given \
-           more than a thread, and the time of both fork and Command grows with the memory that the maker holds: one GiB \
-           more adds at least a tenth, by the lower end of the slope's interval. It is qualified if one of them grows so \
-           and the other by clearly less, so that the intervals do not overlap; refuted if neither does, by the upper \
-           ends, or if the child is given no more than a thread; else undecided; skipped without counts.",
+    rule: "Creation is dearer if fork or std Command takes clearly longer than a std thread, neither clearly less; \
+           holds only if by the slower, if the other takes less; refuted if one takes less, none longer. Processes \
+           are heavier if a fork takes clearly longer, more page faults and page tables; holds in part if only time \
+           or only counts say so; refuted if neither. Allocation is the cause if a fork is given more and each GiB \
+           of the parent adds a tenth to both starts; holds only if by the one that clearly grows more; refuted if \
+           neither grows or nothing more is given. Else undecided or skipped.",
     extras: Extras { roles: &[first_instruction::TELLS_WHEN], ..Extras::NONE },
     snippets: &[
         Snippet { path: "process-demo/snippets/start.rs", text: include_str!("../snippets/start.rs") },
@@ -47,25 +44,28 @@ fn run(stage: &mut Stage) -> Result<()> {
     ways::prove(stage, &ways)?;
     let times = ways::compare(stage, &ways)?;
     let pools = pools::compare(stage)?;
-    let from_ms = break_even::show(stage, &times, &pools);
+    let worth_a_fork = break_even::show(stage, &times, &pools);
     first_instruction::show(stage)?;
     let counts = counted::show(stage, &ways)?;
     let sizes = by_size::show(stage)?;
     verdicts::give(stage, &times, &counts, &sizes)?;
 
-    let cost = |label: &str| times.median_ns(label).map_or("an unknown time".to_owned(), |ns| with_unit("ns", ns));
-    let growth = |growth: Option<Growth>| growth.map_or("an unknown time".to_owned(), |growth| growth.in_words());
-    let from = |ms: Option<f64>| ms.map_or("an unknown time".to_owned(), |ms| with_unit("ms", ms));
+    let cost = |label| times.median_ns(label).map_or("an unknown time".to_owned(), |ns| with_unit("ns", ns));
+    let adds = |growth: Option<Growth>| growth.map_or("an unknown time".to_owned(), |growth| growth.in_short());
+    let [thread, fork, command] = [ways::THREAD, ways::FORK, ways::COMMAND].map(cost);
+    stage.headline(match [ways::THREAD, ways::FORK].iter().filter_map(|label| times.median_ns(label)).count() {
+        2 => format!("{fork} to fork, {thread} for a thread"),
+        measured => format!("{measured} of 2 starts, the other was refused"),
+    });
     stage.answer(format!(
-        "A thread takes {}, a fork {} and a small program by Command {}; each GiB that the maker holds adds {} to a fork \
-         and {} to Command. A start costs under 5 % of a task that takes {} or more by a thread, and {} or more by a fork.",
-        cost(ways::THREAD),
-        cost(ways::FORK),
-        cost(ways::COMMAND),
-        growth(sizes.fork),
-        growth(sizes.command),
-        from(from_ms.thread_ms),
-        from(from_ms.fork_ms),
+        "A thread takes {thread}, a fork {fork}, a program by std Command {command}. Each GiB that the parent holds adds {} \
+         to a fork and {} to Command.",
+        adds(sizes.fork),
+        adds(sizes.command),
     ));
+    stage.advise(match worth_a_fork {
+        Some(ns) => format!("Fork for a task of {} or more: copy `start`. Below, keep a pool.", with_unit("ns", ns)),
+        None => "Time it where you will use it: copy `start`.".to_owned(),
+    });
     Ok(())
 }

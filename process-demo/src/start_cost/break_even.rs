@@ -10,13 +10,8 @@ use super::ways::{COMMAND, FORK, THREAD, Times};
 /// A start costs little when it is less than this part of the task.
 const LITTLE: f64 = 0.05;
 
-/// Milliseconds of a task beside which starting someone for it costs little; none where it was not measured.
-pub struct From {
-    pub thread_ms: Option<f64>,
-    pub fork_ms: Option<f64>,
-}
-
-pub fn show(stage: &mut Stage, times: &Times, pools: &Measured) -> From {
+/// Returns the length of a task beside which a fork for it costs little; none where it was not measured.
+pub fn show(stage: &mut Stage, times: &Times, pools: &Measured) -> Option<f64> {
     let started = [THREAD, FORK, COMMAND].map(|label| (label, times.figures(label)));
     let waiting = [POOL_THREAD, POOL_PROCESS].map(|label| (label, pools.figures(label, Placement::Free)));
     let row = |(label, figures): &(&str, Option<&Figures>)| {
@@ -28,10 +23,13 @@ pub fn show(stage: &mut Stage, times: &Times, pools: &Measured) -> From {
         Some(vec![Cell::Text((*label).to_owned()), Cell::Number(value), task])
     };
     stage.table(Table {
-        title: "How long a task must be for its start to cost under 5 % of it".to_owned(),
-        columns: vec![Column::label("done by"), Column::value("start to end", "ns"), Column::value("task from", "ns")],
+        title: "How long a task must be, that its start (as above) costs under 5 %".to_owned(),
+        columns: vec![
+            Column::label("done by"),
+            Column::value("start to end", "ns"),
+            Column::value("task of at least", "ns"),
+        ],
         rows: started.iter().chain(&waiting).filter_map(row).collect(),
     });
-    let from = |label| Some(times.median_ns(label)? / LITTLE / 1e6);
-    From { thread_ms: from(THREAD), fork_ms: from(FORK) }
+    Some(times.median_ns(FORK)? / LITTLE)
 }

@@ -83,12 +83,12 @@ fn one_start(rows: &[Row]) -> Table {
         vec![Cell::Text(row.label.to_owned()), faults, own, created]
     };
     Table {
-        title: "What one start takes, until its end is known".to_owned(),
+        title: "What one start takes besides time".to_owned(),
         columns: vec![
-            Column::label("way"),
+            Column::label("started by"),
             Column::value("page faults", ""),
-            Column::value("system calls of the maker", ""),
-            Column::value("of what it started", ""),
+            Column::value("system calls of the parent", ""),
+            Column::value("of the new one", ""),
         ],
         rows: rows.iter().map(cells).collect(),
     }
@@ -114,7 +114,7 @@ fn by_kind(ways: &[(&str, &Calls)]) -> Table {
     let head = ways.iter().map(|(label, _)| Column::value(*label, ""));
     Table {
         title: format!(
-            "System calls of one start, both sides, by name (* {} names that only loading a program brings)",
+            "System calls of one start, both sides (* {} names that only loading a program brings)",
             loading.len()
         ),
         columns: [Column::label("system call")].into_iter().chain(head).collect(),

@@ -39,7 +39,7 @@ const IN_A_ROUND: u32 = 10; // In quick this makes a hundred of each: of fewer, 
 pub fn show(stage: &mut Stage) -> Result<()> {
     let rounds = stage.by_effort(10, 50, 500);
     let kinds: [(&'static str, Starts); 3] =
-        [("thread (std)", a_thread), ("fork", a_fork), ("Command, this program", a_program)];
+        [("std thread", a_thread), ("fork", a_fork), ("std Command, this program", a_program)];
     let mut kinds = kinds.map(|(label, start)| Kind { label, start, seen: Ok(Vec::new()) });
     for _ in 0..rounds {
         // In turn: a drift in time hits all of them alike.
@@ -53,20 +53,20 @@ pub fn show(stage: &mut Stage) -> Result<()> {
     }
     stage.table(Table {
         title: format!(
-            "When the call is back, and when the first line of what it started runs ({} starts each)",
+            "Until the call is back, and until the first line of the new one runs ({} each)",
             rounds * IN_A_ROUND
         ),
         columns: vec![
-            Column::label("way"),
-            Column::value("maker goes on", "ns"),
-            Column::value("(p99)", "ns"),
-            Column::value("it runs", "ns"),
-            Column::value("its p99", "ns"),
+            Column::label("started by"),
+            Column::value("call is back", "ns"),
+            Column::value("p99", "ns"),
+            Column::value("first line", "ns"),
+            Column::value("p99", "ns"),
         ],
         rows: kinds.iter().map(Kind::row).collect(),
     });
     stage.note(
-        "Whoever starts goes on as soon as the call is back. A thread and a forked child run at the line that follows; a \
+        "The parent goes on as soon as the call is back. A thread and a forked child run at the line that follows; a \
          program is loaded and linked first, and its first line is that of main.",
     );
     Ok(())

@@ -35,14 +35,21 @@ impl Growth {
         Some(Growth { base_ms: figures[0].median().value / 1e6, ms_per_gib: stats::slope_by_round(&points) })
     }
 
-    /// What one GiB more adds, in words.
-    pub fn in_words(&self) -> String {
+    /// What one GiB more adds.
+    pub fn in_short(&self) -> String {
         match self.ms_per_gib {
             Median { value, low: Some(low), .. } if low > 0.0 => with_unit("ms", value),
-            Median { high: Some(high), .. } if high > 0.0 => {
-                format!("nothing measurable (at most {})", with_unit("ms", high))
-            }
             _ => "nothing measurable".to_owned(),
+        }
+    }
+
+    /// The same, and what it may be where nothing could be measured.
+    pub fn in_words(&self) -> String {
+        match self.ms_per_gib {
+            Median { low: Some(low), high: Some(high), .. } if low <= 0.0 && high > 0.0 => {
+                format!("{} (at most {})", self.in_short(), with_unit("ms", high))
+            }
+            _ => self.in_short(),
         }
     }
 

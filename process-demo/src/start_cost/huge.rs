@@ -17,11 +17,11 @@ pub fn maker(stage: &mut Stage, largest: Option<&Maker>) -> Option<Maker> {
     let mib = largest.map(|maker| maker.mib).filter(|&mib| mib > 0)?;
     match hold(mib) {
         Ok((maker, huge_mib)) => {
-            stage.note(format!("Of the {mib} MiB in huge pages the kernel gave {huge_mib} MiB in such ones."));
+            stage.note(format!("Of {mib} MiB in huge pages the kernel gave {huge_mib} MiB in such ones."));
             Some(maker)
         }
         Err(why) => {
-            stage.note(format!("A maker of {mib} MiB in huge pages is left out: {why:#}."));
+            stage.note(format!("A parent of {mib} MiB in huge pages is left out: {why:#}."));
             None
         }
     }

@@ -37,13 +37,13 @@ impl PageTables {
             vec![Cell::Text(what.to_owned()), bytes]
         };
         Table {
-            title: "Page tables while it is alive".to_owned(),
+            title: "Page tables of one more, while it is alive".to_owned(),
             columns: vec![Column::label("of"), Column::value("page tables", "bytes")],
             rows: vec![
                 row("this process", &self.own),
-                row("a thread more: what this process gains", &self.thread),
-                row("a forked child: its own", &self.fork),
-                row("a program ('cat') by Command: its own", &self.program),
+                row("one thread more in it", &self.thread),
+                row("a forked child", &self.fork),
+                row("a program ('cat') by std Command", &self.program),
             ],
         }
     }

@@ -10,8 +10,7 @@ use process_demo::start;
 use shared::measure::{Contest, Measured, Ready, Rival, Timing};
 use shared::{Placement, Stage};
 
-use super::ways::THREAD;
-
+const NEW_THREAD: &str = "a new thread";
 pub const POOL_THREAD: &str = "a pool's thread";
 pub const POOL_PROCESS: &str = "a pool's process";
 
@@ -19,11 +18,11 @@ pub const POOL_PROCESS: &str = "a pool's process";
 pub fn compare(stage: &mut Stage) -> Result<Measured> {
     stage.note(
         "A pool's thread waits at a channel (crossbeam), a pool's process at a pipe. A task is handed over, done and \
-         answered; the new thread does the same task.",
+         answered; a new thread gets the same task, which it takes with it.",
     );
-    let title = "One task, until its result is back";
+    let title = "Hand over one task, wait for its result";
     let mut contest = Contest::new(title, "who does it: someone new, or someone who waits", Timing::Events);
-    contest.add(Rival::of_threads(THREAD, Placement::Free, |_| Ok(in_turn(|task| Ok(start::thread(task + 1)?)))));
+    contest.add(Rival::of_threads(NEW_THREAD, Placement::Free, |_| Ok(in_turn(|task| Ok(start::thread(task + 1)?)))));
     contest.add(Rival::of_threads(POOL_THREAD, Placement::Free, |_| {
         let worker = Worker::start()?;
         Ok(in_turn(move |task| worker.hand(task)))
@@ -40,8 +39,8 @@ pub fn compare(stage: &mut Stage) -> Result<Measured> {
     }));
     let measured = stage.compare(contest)?;
     for label in [POOL_THREAD, POOL_PROCESS] {
-        if let Some(ratio) = measured.ratio(label, THREAD, Placement::Free) {
-            stage.trend(format!("{label} against a new thread"), &ratio);
+        if let Some(ratio) = measured.ratio(label, NEW_THREAD, Placement::Free) {
+            stage.trend(format!("{label} against {NEW_THREAD}"), &ratio);
         }
     }
     Ok(measured)

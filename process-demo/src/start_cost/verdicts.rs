@@ -3,89 +3,92 @@
 use anyhow::Result;
 use shared::number::{three_digits, with_unit};
 use shared::stats::Ratio;
-use shared::{Claim, Stage, Verdict};
+use shared::{Claim, Ruling, Stage};
 
 use super::counted::{Counts, Given};
 use super::growth::{Growth, Sizes};
 use super::ways::{self, Times};
 
 pub fn give(stage: &mut Stage, times: &Times, counts: &Counts, sizes: &Sizes) -> Result<()> {
-    let ratios: Vec<(&str, Ratio)> = [ways::FORK, ways::COMMAND]
-        .into_iter()
-        .filter_map(|label| Some((label, times.against_thread(label)?)))
-        .collect();
-    let (verdict, because) = dearer(&ratios);
-    stage.verdict(Claim::ProcessCreationDearer, verdict, because)?;
-    let fork = times.against_thread(ways::FORK);
-    let (verdict, because) = heavier(fork, counts);
-    stage.verdict(Claim::ProcessesAreHeavier, verdict, because)?;
-    let (verdict, because) = allocation(counts, sizes);
-    stage.verdict(Claim::AllocationIsTheCost, verdict, because)
+    let ratios = [ways::FORK, ways::COMMAND].map(|label| Some((label, times.against_thread(label)?)));
+    let ratios: Vec<(&str, Ratio)> = ratios.into_iter().flatten().collect();
+    let cost = |label: &str| times.median_ns(label).map_or("an unknown time".to_owned(), |ns| with_unit("ns", ns));
+    stage.rule(Claim::ProcessCreationDearer, dearer(&ratios, &cost))?;
+    stage.rule(Claim::ProcessesAreHeavier, heavier(times.against_thread(ways::FORK), counts, &cost))?;
+    stage.rule(Claim::AllocationIsTheCost, allocation(counts, sizes))
 }
 
-type Judged = (Verdict, String);
+/// How long a start takes, in words.
+type Cost<'a> = &'a dyn Fn(&str) -> String;
 
-fn dearer(ratios: &[(&str, Ratio)]) -> Judged {
-    let slower = ratios.iter().any(|(_, ratio)| ratio.is_slower());
+fn dearer(ratios: &[(&str, Ratio)], cost: Cost) -> Ruling {
+    let slower = ratios.iter().find(|(_, ratio)| ratio.is_slower());
     let faster = ratios.iter().any(|(_, ratio)| ratio.is_faster());
-    let verdict = match (slower, faster) {
-        _ if ratios.is_empty() => Verdict::Skipped,
-        (true, false) => Verdict::Holds,
-        (true, true) => Verdict::Qualified,
-        (false, true) => Verdict::Refuted,
-        (false, false) => Verdict::Undecided,
-    };
-    let each: Vec<String> = ratios.iter().map(|(label, ratio)| format!("{label} takes {}", in_words(ratio))).collect();
-    (verdict, if each.is_empty() { "no process could be made".to_owned() } else { each.join(", ") })
+    let each = ratios.iter().map(|(label, ratio)| format!("{} by {label}{}, ", cost(label), doubt(ratio)));
+    let because = format!("A start takes {}and {} by {}", each.collect::<String>(), cost(ways::THREAD), ways::THREAD);
+    match (slower, faster) {
+        _ if ratios.is_empty() => Ruling::skipped("No process could be timed beside a thread"),
+        (Some(_), false) => Ruling::holds(because),
+        (Some((label, _)), true) => Ruling::only_if(made_by(label), because),
+        (None, true) => Ruling::refuted(because),
+        (None, false) => Ruling::undecided(because),
+    }
 }
 
-fn heavier(fork: Option<Ratio>, counts: &Counts) -> Judged {
-    let (Some(ratio), Some(thread), Some(fork)) = (fork, counts.thread, counts.fork) else {
-        return (Verdict::Skipped, "a forked child or a thread could not be measured or counted".to_owned());
+fn heavier(ratio: Option<Ratio>, counts: &Counts, cost: Cost) -> Ruling {
+    let (Some(ratio), Some(thread), Some(fork)) = (ratio, counts.thread, counts.fork) else {
+        return Ruling::skipped("A forked child or a thread could not be measured or counted");
     };
-    let verdict = match (ratio.is_slower(), ratio.is_faster(), gives_more(fork, thread)) {
-        (false, false, _) => Verdict::Undecided,
-        (true, _, true) => Verdict::Holds,
-        (false, _, false) => Verdict::Refuted,
-        _ => Verdict::Qualified,
-    };
-    (verdict, format!("a fork takes {}; {}", in_words(&ratio), side_by_side(fork, thread)))
+    let more = gives_more(fork, thread);
+    let [of_fork, of_thread] = if more { [fork, thread].map(faults) } else { [fork, thread].map(faults_and_tables) };
+    let (fork, thread) = (cost(ways::FORK), cost(ways::THREAD));
+    let because = format!("A fork takes {fork}{} and {of_fork}, a thread {thread} and {of_thread}", doubt(&ratio));
+    match (ratio.is_slower(), ratio.is_faster(), more) {
+        (false, false, _) => Ruling::undecided(because),
+        (true, _, true) => Ruling::holds(because),
+        (true, _, false) => Ruling::in_part("true of the time, not of both page faults and page tables", because),
+        (false, _, true) => Ruling::in_part("true of page faults and page tables, not of the time", because),
+        (false, _, false) => Ruling::refuted(because),
+    }
 }
 
-fn allocation(counts: &Counts, sizes: &Sizes) -> Judged {
+fn allocation(counts: &Counts, sizes: &Sizes) -> Ruling {
     let (Some(thread), Some(fork)) = (counts.thread, counts.fork) else {
-        return (Verdict::Skipped, "what a forked child and a thread are given could not be counted".to_owned());
+        return Ruling::skipped("What a forked child and a thread are given could not be counted");
     };
-    let given = side_by_side(fork, thread);
     if !gives_more(fork, thread) {
-        return (Verdict::Refuted, given);
+        let [fork, thread] = [fork, thread].map(faults_and_tables);
+        return Ruling::refuted(format!("A forked child takes {fork}, a thread {thread}"));
     }
-    let known: Vec<(&str, Growth)> = [(ways::FORK, sizes.fork), (ways::COMMAND, sizes.command)]
-        .into_iter()
-        .filter_map(|(label, growth)| Some((label, growth.filter(|growth| growth.ms_per_gib.low.is_some())?)))
-        .collect();
-    let verdict = match known.as_slice() {
-        [(_, fork), (_, command)] => by_growth(fork, command),
-        _ => Verdict::Undecided,
-    };
-    let each = known.iter().map(|(label, growth)| {
-        let (base, more) = (with_unit("ms", growth.base_ms), growth.in_words());
-        format!("{label} by a maker that holds nothing more takes {base}, and each GiB that it holds adds {more}")
-    });
-    (verdict, [given].into_iter().chain(each).collect::<Vec<_>>().join("; "))
+    let known = |growth: Option<Growth>| growth.filter(|growth| growth.ms_per_gib.low.is_some());
+    match (known(sizes.fork), known(sizes.command)) {
+        (Some(fork), Some(command)) => by_growth(&fork, &command),
+        _ => Ruling::undecided("It could not be measured how both starts grow with the memory of the parent"),
+    }
 }
 
-fn by_growth(fork: &Growth, command: &Growth) -> Verdict {
-    let (more, less) = if fork.is_clearly_less_than(command) { (command, fork) } else { (fork, command) };
+fn by_growth(fork: &Growth, command: &Growth) -> Ruling {
+    let (label, more, less) =
+        if fork.is_clearly_less_than(command) { (ways::COMMAND, command, fork) } else { (ways::FORK, fork, command) };
+    let because = format!(
+        "Each GiB that the parent holds adds {} to a fork, {} to {}",
+        fork.in_words(),
+        command.in_words(),
+        ways::COMMAND
+    );
     if more.is_material() && less.is_material() {
-        Verdict::Holds
+        Ruling::holds(because)
     } else if more.is_material() && less.is_clearly_less_than(more) {
-        Verdict::Qualified
+        Ruling::only_if(made_by(label), because)
     } else if more.is_immaterial() && less.is_immaterial() {
-        Verdict::Refuted
+        Ruling::refuted(because)
     } else {
-        Verdict::Undecided
+        Ruling::undecided(because)
     }
+}
+
+fn made_by(label: &str) -> String {
+    format!("the process is made by {label}")
 }
 
 /// More page faults and more page tables.
@@ -93,25 +96,25 @@ fn gives_more(fork: Given, thread: Given) -> bool {
     fork.page_faults > thread.page_faults && fork.page_table_bytes > thread.page_table_bytes
 }
 
-fn side_by_side(fork: Given, thread: Given) -> String {
-    format!(
-        "a forked child takes {} page faults and {} of page tables, a thread {} and {}",
-        three_digits(fork.page_faults),
-        with_unit("bytes", fork.page_table_bytes as f64),
-        three_digits(thread.page_faults),
-        with_unit("bytes", thread.page_table_bytes as f64)
-    )
+fn faults(given: Given) -> String {
+    format!("{} page faults", three_digits(given.page_faults))
 }
 
-fn in_words(ratio: &Ratio) -> String {
-    let times = format!("{} times as long as a thread", three_digits(ratio.ratio));
-    if ratio.clear { times } else { format!("{times}, too close to call") }
+fn faults_and_tables(given: Given) -> String {
+    format!("{}, {} of page tables", faults(given), with_unit("bytes", given.page_table_bytes as f64))
+}
+
+fn doubt(ratio: &Ratio) -> &'static str {
+    if ratio.clear { "" } else { " (too close to call)" }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shared::Verdict;
     use shared::stats::Median;
+
+    const COST: Cost = &|label| label.to_owned();
 
     fn ratio(ratio: f64, clear: bool) -> Ratio {
         Ratio { ratio, low: None, high: None, clear }
@@ -127,9 +130,9 @@ mod tests {
             (same, faster, Verdict::Refuted),
             (same, same, Verdict::Undecided),
         ] {
-            assert_eq!(dearer(&[(ways::FORK, fork), (ways::COMMAND, command)]).0, verdict);
+            assert_eq!(dearer(&[(ways::FORK, fork), (ways::COMMAND, command)], COST).verdict, verdict);
         }
-        assert_eq!(dearer(&[]).0, Verdict::Skipped);
+        assert_eq!(dearer(&[], COST).verdict, Verdict::Skipped);
     }
 
     #[test]
@@ -143,9 +146,9 @@ mod tests {
             (ratio(0.5, true), much, little, Verdict::Refuted),
             (ratio(1.0, false), little, much, Verdict::Undecided),
         ] {
-            assert_eq!(heavier(Some(time), &Counts { thread: Some(thread), fork: Some(fork) }).0, verdict);
+            assert_eq!(heavier(Some(time), &Counts { thread: Some(thread), fork: Some(fork) }, COST).verdict, verdict);
         }
-        assert_eq!(heavier(None, &Counts { thread: Some(little), fork: Some(much) }).0, Verdict::Skipped);
+        assert_eq!(heavier(None, &Counts { thread: Some(little), fork: Some(much) }, COST).verdict, Verdict::Skipped);
     }
 
     #[test]
@@ -164,7 +167,7 @@ mod tests {
             (grows, open, Verdict::Undecided),
             (open, flat, Verdict::Undecided),
         ] {
-            assert_eq!(by_growth(&fork, &command), verdict);
+            assert_eq!(by_growth(&fork, &command).verdict, verdict);
         }
     }
 }

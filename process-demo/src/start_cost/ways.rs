@@ -7,12 +7,13 @@ use anyhow::{Context, Result};
 use process_demo::start;
 use shared::measure::{Contest, Figures, Measured, Ready, Rival, Timing};
 use shared::stats::Ratio;
-use shared::{Placement, Stage, refused};
+use shared::{Placement, RowRole, Stage, refused};
 
-pub const THREAD: &str = "thread (std)";
+pub const THREAD: &str = "std thread";
 pub const PTHREAD: &str = "pthread";
 pub const FORK: &str = "fork";
-pub const COMMAND: &str = "Command (std)";
+pub const SPAWN: &str = "posix_spawn";
+pub const COMMAND: &str = "std Command";
 
 /// One way to start something that ends with a known value.
 pub struct Way {
@@ -51,7 +52,7 @@ pub fn all() -> Vec<Way> {
     ];
     if let Some(program) = small_program() {
         let [one, two, three, four] = [program.clone(), program.clone(), program.clone(), program];
-        ways.push(way("posix_spawn", Makes::Process, 0, Box::new(move || start::posix_spawn(&one))));
+        ways.push(way(SPAWN, Makes::Process, 0, Box::new(move || start::posix_spawn(&one))));
         // SAFETY: no signal handler is installed here but the runtime's own, for faults that the child does not have.
         ways.push(way("vfork and exec", Makes::Process, 0, Box::new(move || unsafe { start::vfork_and_exec(&two) })));
         ways.push(way("fork and exec", Makes::Process, 0, Box::new(move || start::fork_and_exec(&three))));
@@ -68,9 +69,9 @@ pub fn small_program() -> Option<CString> {
 /// Each way is tried once before anything is measured.
 pub fn prove(stage: &mut Stage, ways: &[Way]) -> Result<()> {
     if let Some(program) = small_program() {
-        stage.note(format!("The ways that run a program run {}, which does nothing.", program.to_string_lossy()));
+        stage.note(format!("A program that is started is {}, which does nothing.", program.to_string_lossy()));
     } else {
-        stage.note("There is no program 'true' in PATH, so the ways that run a program are left out.");
+        stage.note("There is no program 'true' in PATH, so what runs a program is left out.");
     }
     let (mut right, mut tried, mut refusal) = (0, 0, None);
     for way in ways {
@@ -83,8 +84,7 @@ pub fn prove(stage: &mut Stage, ways: &[Way]) -> Result<()> {
     if let (0, Some(error)) = (tried, refusal) {
         return Err(error); // Nothing at all can be started here.
     }
-    let says = "What each way starts runs: its end gives the value that it was to give";
-    stage.fact(says, right == tried, format!("{right} of {tried}"));
+    stage.check("Whatever was started ended with its value", right == tried, format!("{right} of {tried}"));
     Ok(())
 }
 
@@ -107,19 +107,25 @@ impl Times {
 }
 
 pub fn compare(stage: &mut Stage, ways: &[Way]) -> Result<Times> {
-    let title = "Start one, let it do nothing, wait for its end";
-    let mut contest = Contest::new(title, "the way to start it", Timing::Events);
+    let title = "Start one, wait for its end";
+    let mut contest = Contest::new(title, "what starts it", Timing::Events).known_as("start");
     for way in ways {
         let prepare = |_| {
             way.start(1)?; // A refusal shows here, and becomes the row's reason.
             Ok(Ready::new(|steps| way.start(steps).context("starting")))
         };
-        contest.add(match way.makes {
+        let rival = match way.makes {
             Makes::Thread => Rival::of_threads(way.label, Placement::Free, prepare),
             Makes::Process => Rival::of_processes(way.label, Placement::Free, prepare),
+        };
+        // A role is for what a program would start its workers by; the others show where the time goes.
+        contest.add(match way.label {
+            THREAD => rival.known_as(way.label, RowRole::Threads),
+            FORK | SPAWN | COMMAND => rival.known_as(way.label, RowRole::Processes),
+            _ => rival.in_detail(),
         });
     }
-    let times = Times(stage.compare(contest)?);
+    let times = Times(stage.show_comparison(contest)?);
     for label in [PTHREAD, FORK, COMMAND] {
         if let Some(ratio) = times.against_thread(label) {
             stage.trend(format!("{label} against {THREAD}"), &ratio);
