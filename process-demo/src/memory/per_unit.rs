@@ -107,7 +107,7 @@ pub fn show(stage: &mut Stage) -> Result<Units> {
     let (fewest, most) = (sizes[0], sizes[sizes.len() - 1]);
     stage.note(format!(
         "Idle threads, forked processes and programs (this one, started again) sleep in a read. Their number grows from \
-         {fewest} to {most}, the memory is looked at on the way, and the slope is what one more takes: {rounds} rounds.",
+         {fewest} to {most}, the memory is looked at meanwhile, and the slope is what one more takes: {rounds} rounds.",
     ));
     let mut units = Units(Kind::ALL.map(|kind| (kind, Ok(Vec::new()))));
     let (mut asleep, mut all) = (0, 0);
@@ -127,7 +127,8 @@ pub fn show(stage: &mut Stage) -> Result<Units> {
         }
     }
     let says = "Every one of them was asleep while its memory was looked at";
-    stage.fact(says, asleep == all, format!("{} of {}", count(asleep as u64), count(all as u64)));
+    stage.check(says, asleep == all, format!("{} of {}", count(asleep as u64), count(all as u64)));
+    stage.show(in_short(&units));
     stage.table(table(&units));
     stage.note(
         "RSS counts each page that a process maps and that is in memory, USS only those that no other maps; PSS divides \
@@ -155,6 +156,26 @@ fn grow(kind: Kind, sizes: &[usize], asleep: &mut usize, all: &mut usize) -> Res
     Ok(sights)
 }
 
+/// The figures that the verdicts look at.
+fn in_short(units: &Units) -> Table {
+    const FIGURES: [Figure; 3] = [Figure::Rss, Figure::Uss, Figure::Weight];
+    let row = |(kind, seen): &(Kind, Result<Rounds, String>)| {
+        let cells = FIGURES.map(|figure| match seen {
+            Ok(_) => units.slope(*kind, figure).map_or(Cell::Nothing, |slope| Cell::Number(slope.value)),
+            Err(why) if figure == Figure::Rss => Cell::Skipped { skipped: why.clone() },
+            Err(_) => Cell::Nothing, // The reason stands in the first column.
+        });
+        [Cell::Text(kind.label().to_owned())].into_iter().chain(cells).collect()
+    };
+    let heads = ["resident (RSS)", "its own (USS)", "share (PSS) + page tables"];
+    let heads = heads.map(|head| Column::value(head, "bytes"));
+    Table {
+        title: "What one more takes while it idles".to_owned(),
+        columns: [Column::label("")].into_iter().chain(heads).collect(),
+        rows: units.0.iter().map(row).collect(),
+    }
+}
+
 fn table(units: &Units) -> Table {
     let head = Kind::ALL.map(|kind| Column::value(kind.label(), "bytes"));
     let row = |figure: Figure| {
@@ -166,7 +187,7 @@ fn table(units: &Units) -> Table {
         [Cell::Text(figure.label().to_owned())].into_iter().chain(cells).collect()
     };
     Table {
-        title: "What one more idle one takes (the slope, and its 95 % interval)".to_owned(),
+        title: "The same in detail: the slope, and its 95 % interval".to_owned(),
         columns: [Column::label("")].into_iter().chain(head).collect(),
         rows: Figure::ALL.map(row).into(),
     }

@@ -18,13 +18,6 @@ use shared::spare_bytes;
 
 const CHILDREN: usize = 4;
 
-/// What the sums said.
-pub struct Sums {
-    pub held_bytes: usize,
-    /// The sum of RSS against that of PSS.
-    pub times_too_much: f64,
-}
-
 /// What was seen at one moment.
 #[derive(Clone, Copy)]
 struct Sight {
@@ -37,7 +30,8 @@ type Course = [Sight; 3];
 
 const MOMENTS: [&str; 3] = ["before", "filled", "4 children"];
 
-pub fn show(stage: &mut Stage) -> Result<Option<Sums>> {
+/// Returns how many times the sum of PSS the sum of RSS is.
+pub fn show(stage: &mut Stage) -> Result<Option<f64>> {
     const MIB: usize = 1 << 20;
     let wanted = stage.by_effort(32, 256, 512) * MIB;
     let spare = spare_bytes() as usize;
@@ -73,11 +67,11 @@ pub fn show(stage: &mut Stage) -> Result<Option<Sums>> {
     let machine = grown(&|course| gained(course, 2));
     let share = grown(&|course| course[2].family.pss_bytes as f64 - course[0].family.pss_bytes as f64);
     stage.note(format!(
-        "Who adds up RSS finds {} times what is there by PSS. The machine's own count of pages that no file backs, each \
+        "The sum of RSS is {} times the sum of PSS. The machine's own count of pages that no file backs, each \
          once (*), grew by {machine}; the sum of PSS by {share}.",
         three_digits(times_too_much)
     ));
-    Ok(Some(Sums { held_bytes: bytes, times_too_much }))
+    Ok(Some(times_too_much))
 }
 
 /// Whatever the rest of the family's memory does, the block is so many pages, and they are shared.
@@ -88,20 +82,20 @@ fn facts(stage: &mut Stage, bytes: usize, courses: &[Course]) {
     let all = |holds: &dyn Fn(Memory) -> bool| courses.iter().all(|course| holds(course[2].family));
     let got = |of: fn(&Memory) -> u64| pages(courses.iter().map(|course| of(&course[2].family)).max().unwrap_or(0));
     stage.fact(
-        format!("The sum of RSS counts each of the {} pages {times} times, once a process", pages(block)),
+        format!("The sum of RSS counts each of {} shared pages once for each of {times} processes", pages(block)),
         all(&|family| family.rss_bytes >= times * block),
-        format!("{} pages", got(|family| family.rss_bytes)),
+        format!("{} pages in all", got(|family| family.rss_bytes)),
     );
     stage.fact(
-        "The sum of PSS counts each of them once",
+        "The sum of PSS counts each shared page once",
         // What is not of the block is in the RSS at least once.
         all(&|family| (block..=family.rss_bytes.saturating_sub((times - 1) * block)).contains(&family.pss_bytes)),
-        format!("{} pages", got(|family| family.pss_bytes)),
+        format!("{} pages in all", got(|family| family.pss_bytes)),
     );
     stage.fact(
-        "The sum of USS leaves them out: fewer pages than they are belong to one process alone",
+        "The sum of USS counts no shared page",
         all(&|family| family.uss_bytes < block),
-        format!("{} pages", got(|family| family.uss_bytes)),
+        format!("{} pages in all, fewer than the {} shared", got(|family| family.uss_bytes), pages(block)),
     );
 }
 
@@ -135,7 +129,7 @@ fn table(courses: &[Course], held: &str) -> Table {
     };
     Table {
         title: format!(
-            "{held} of a parent and {CHILDREN} children: the sum over the family (median of {})",
+            "{held} of a parent, shared with {CHILDREN} children: sums over the family (median of {})",
             courses.len()
         ),
         columns: vec![Column::label(""), bytes("RSS"), bytes("PSS"), bytes("USS"), bytes("machine gained*")],
