@@ -10,20 +10,22 @@ mod subject;
 
 use anyhow::{Context, Result};
 use shared::number::count;
-use shared::{Claim, Demo, Extras, Snippet, Stage, Verdict};
+use shared::{Claim, Demo, Extras, Ruling, Snippet, Stage, Verdict};
 
 use block::Block;
 use erosion::Erosion;
+use saving::Saving;
 use shared::spare_bytes;
 
 pub const DEMO: Demo = Demo {
     name: "copy-on-write",
     question: "When does a forked process get memory of its own?",
     claims: &[Claim::NewMemorySpace],
-    rule: "A new process gets a new memory space, and the claim holds, if a forked child that has written nothing yet has \
-           as many pages for itself as its maker filled; it is qualified if it has fewer at first, and gets one for each that it \
-           writes to, by the count of page faults and of pages that it shares with nobody; refuted if what it writes \
-           shows in its maker's memory; else undecided.",
+    rule: "A new process gets a new memory space, and the claim holds, if a forked child that has written nothing \
+           yet has as many pages for itself as its parent filled; it holds except pages that nobody has written to \
+           if it has fewer at first, and gets one for each that it writes to, by the count of page faults and of \
+           pages that it shares with nobody; refuted if what it writes shows in its parent's memory; else \
+           undecided.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "process-demo/snippets/snapshot.rs", text: include_str!("../snippets/snapshot.rs") },
@@ -44,42 +46,42 @@ fn run(stage: &mut Stage) -> Result<()> {
     };
     let mut block = Block::filled(bytes).context("filling memory")?;
     let erosion = erosion::show(stage, &mut block)?;
-    let (verdict, because) = judge(&erosion);
-    stage.verdict(Claim::NewMemorySpace, verdict, &because)?;
-    let cost = first_write::show(stage, &mut block)?;
+    let ruling = judge(&erosion);
+    let when = match ruling.verdict {
+        Verdict::Holds => "All at once, at the fork; the first write to a page takes",
+        Verdict::Qualified => "Page by page: the first write to each takes",
+        Verdict::Refuted => "Never: its parent sees what it writes; the first write to a page takes",
+        _ => "The counts do not tell; the first write to a page takes",
+    };
+    stage.rule(Claim::NewMemorySpace, ruling)?;
+    let first_write = first_write::show(stage, &mut block)?;
     drop(block);
     arcs::show(stage)?;
     let saving = saving::show(stage, bytes / 2)?;
-    let saved = saving.map_or(String::new(), |saving| {
-        let (held, fork, stopped) = (saving.held, saving.fork, saving.stopped);
-        format!("; so a snapshot of {held} stops its owner for {fork}, where writing it out stops it for {stopped}")
+    let saved = saving.map_or(String::new(), |Saving { held, fork, stopped }| {
+        format!(" So saving {held} by a fork stops its owner for {fork}, writing it out for {stopped}.")
     });
-    stage.answer(format!("Page by page, when one of the two first writes to it, for {} each{saved}.", cost.in_words()));
+    stage.headline(format!("{first_write} a page, when first written to"));
+    stage.answer(format!("{when} {first_write}.{saved}"));
+    stage.advise("Save what changes all the time from a forked child: copy `snapshot`.");
     Ok(())
 }
 
 /// By the counted pages.
-fn judge(erosion: &Erosion) -> (Verdict, String) {
+fn judge(erosion: &Erosion) -> Ruling {
     let Erosion { pages, own_at_first, own_at_last, copied_as_written, kept_apart } = *erosion;
-    let verdict = if !kept_apart {
-        Verdict::Refuted
-    } else if own_at_first >= pages {
-        Verdict::Holds
-    } else if copied_as_written {
-        Verdict::Qualified
-    } else {
-        Verdict::Undecided
-    };
     let [first, last, all] = [own_at_first, own_at_last, pages].map(count);
-    let because = if kept_apart {
-        format!(
-            "its maker had filled {all} pages; a child had {first} for itself right after the fork, its stack among them, \
-             and {last} once it had written to all"
-        )
+    let because =
+        format!("A child had {first} pages for itself at first, and {last} once it had written to its parent's {all}");
+    if !kept_apart {
+        Ruling::refuted("What a child wrote showed in its parent's memory")
+    } else if own_at_first >= pages {
+        Ruling::holds(because)
+    } else if copied_as_written {
+        Ruling::except("pages that nobody has written to since the fork", because)
     } else {
-        "what a child wrote showed in its maker's memory".to_owned()
-    };
-    (verdict, because)
+        Ruling::undecided(because)
+    }
 }
 
 #[cfg(test)]
@@ -89,7 +91,7 @@ mod tests {
     #[test]
     fn every_verdict_can_come_out() {
         let seen = |own_at_first, copied_as_written, kept_apart| {
-            judge(&Erosion { pages: 10, own_at_first, own_at_last: 10, copied_as_written, kept_apart }).0
+            judge(&Erosion { pages: 10, own_at_first, own_at_last: 10, copied_as_written, kept_apart }).verdict
         };
         assert_eq!(seen(10, true, true), Verdict::Holds);
         assert_eq!(seen(0, true, true), Verdict::Qualified);

@@ -34,14 +34,14 @@ pub fn show(stage: &mut Stage) -> Result<()> {
         count(pages)
     ));
     stage.fact(
-        "Reading them copied no page",
+        "Reading values in Arcs copies no page",
         read == sum && is_about(by_reading, 0),
-        format!("page faults: {}", count(by_reading)),
+        format!("{} page faults", count(by_reading)),
     );
     stage.fact(
-        "Cloning them copied each: an Arc counts its owners in the memory that it shares",
+        "Cloning the Arcs copies each page: an Arc counts its owners beside the value",
         is_about(by_cloning, pages),
-        format!("page faults: {}", count(by_cloning)),
+        format!("{} page faults for {} pages", count(by_cloning), count(pages)),
     );
     Ok(())
 }

@@ -45,6 +45,7 @@ pub fn show(stage: &mut Stage, block: &mut Block) -> Result<Erosion> {
     ));
     let step = stage.by_effort(25, 10, 5);
     let sights = (0..=100).step_by(step).map(|percent| look(block, percent)).collect::<Result<Vec<Sight>>>()?;
+    stage.show(in_pages(&sights, pages));
     stage.table(table(&sights));
     let by_faults = sights.iter().all(|sight| is_about(sight.faults, sight.written));
     let by_pages = sights.iter().all(|sight| is_near(sight.own_pages, sight.written));
@@ -52,16 +53,16 @@ pub fn show(stage: &mut Stage, block: &mut Block) -> Result<Erosion> {
     let sum = |of: fn(&Sight) -> u64| count(sights.iter().map(of).sum());
     let written = sum(|sight| sight.written);
     stage.fact(
-        "Each page that a child wrote cost one page fault",
+        "Each page that a child writes to costs one page fault",
         by_faults,
         format!("{written} pages, {} faults", sum(|sight| sight.faults)),
     );
     stage.fact(
-        "Those pages, and hardly any other, became the child's own",
+        "Those pages, and hardly any other, become the child's own",
         by_pages,
         format!("{written} pages written, {} pages more its own", sum(|sight| sight.own_pages)),
     );
-    stage.fact("Its maker's pages stayed as they were", kept_apart, if kept_apart { "all of them" } else { "changed" });
+    stage.fact("The parent's pages stay as they were", kept_apart, if kept_apart { "all of them" } else { "changed" });
     Ok(Erosion {
         pages,
         own_at_first: sights.iter().map(|sight| sight.own_at_first).min().unwrap_or(0),
@@ -95,6 +96,20 @@ fn look(block: &mut Block, percent: usize) -> Result<Sight> {
     })
 }
 
+/// With none, half and all of them written.
+fn in_pages(sights: &[Sight], pages: u64) -> Table {
+    let row = |sight: &Sight| {
+        let own = sight.own_at_first + sight.own_pages;
+        [sight.written, sight.faults, sight.own_at_first, own].map(|pages| Cell::Number(pages as f64)).into()
+    };
+    let head = ["page faults", "its own before", "its own after"].map(|head| Column::value(head, ""));
+    Table {
+        title: format!("A child that writes to the {} pages that its parent filled", count(pages)),
+        columns: [Column::x("written to", "")].into_iter().chain(head).collect(),
+        rows: sights.iter().filter(|sight| sight.percent % 50 == 0).map(row).collect(),
+    }
+}
+
 fn table(sights: &[Sight]) -> Table {
     let row = |sight: &Sight| {
         let own_bytes = sight.own_pages * page_bytes() as u64;
@@ -103,12 +118,12 @@ fn table(sights: &[Sight]) -> Table {
         counts.into_iter().chain(bytes.map(|bytes| bytes as f64)).map(Cell::Number).collect()
     };
     Table {
-        title: "A child and the memory that its maker filled".to_owned(),
+        title: "The same in finer steps, and in bytes".to_owned(),
         columns: vec![
-            Column::x("written", "%"),
+            Column::x("written to", "%"),
             Column::value("page faults", ""),
             Column::value("its PSS", "bytes"),
-            Column::value("its own pages", "bytes"),
+            Column::value("own by writing", "bytes"),
             Column::value("PSS of both", "bytes"),
         ],
         rows: sights.iter().map(row).collect(),

@@ -11,20 +11,15 @@ use super::subject::{faults, fork_and_ask};
 
 /// What is done to each page, in the order of the table.
 const WAYS: [&str; 4] =
-    ["read it after the fork", "write it first after the fork", "write it once more", "first touch of fresh memory"];
+    ["read after the fork", "first write after the fork", "second write", "first touch of fresh memory"];
 const FIRST: usize = 1;
 const FRESH: usize = 3;
 
 /// One child's times and faults, for each way.
 type Round = [(f64, f64); 4];
 
-/// A page's first write after a fork, and of fresh memory.
-pub struct Cost {
-    pub first_ns: f64,
-    pub fresh_ns: f64,
-}
-
-pub fn show(stage: &mut Stage, block: &mut Block) -> Result<Cost> {
+/// Returns what a page's first write after a fork takes, in words.
+pub fn show(stage: &mut Stage, block: &mut Block) -> Result<String> {
     let clock = stage.clock();
     let rounds = stage.by_effort(9, 31, 101); // Eight are the fewest with an interval for a ratio.
     let rounds = (0..rounds).map(|round| take(block, clock, round)).collect::<Result<Vec<Round>>>()?;
@@ -37,7 +32,7 @@ pub fn show(stage: &mut Stage, block: &mut Block) -> Result<Cost> {
         "The first write finds the page shared: the kernel takes a new one and copies the old one into it. Fresh memory \
          takes a new page too, filled with zeros.",
     );
-    Ok(Cost { first_ns: median(&first).value, fresh_ns: median(&fresh).value })
+    Ok(with_unit("ns", median(&first).value))
 }
 
 /// A child for every round: each page has only one first write.
@@ -78,14 +73,8 @@ fn table(rounds: &[Round]) -> Table {
         vec![Cell::Text(label.to_owned()), Cell::from(median(&times)), Cell::Number(median(&faults).value)]
     };
     Table {
-        title: format!("What it costs a child for each page (median of {} children, all pages each)", rounds.len()),
+        title: format!("What it costs a child for each page (median of {} children)", rounds.len()),
         columns: vec![Column::label(""), Column::value("time", "ns"), Column::value("page faults", "")],
         rows: WAYS.into_iter().enumerate().map(row).collect(),
-    }
-}
-
-impl Cost {
-    pub fn in_words(&self) -> String {
-        format!("{} ({} for fresh memory)", with_unit("ns", self.first_ns), with_unit("ns", self.fresh_ns))
     }
 }

@@ -69,7 +69,7 @@ fn try_all(stage: &mut Stage, bytes: usize, target: &Path) -> Result<Saving> {
     let mut accounts = Accounts::new(bytes)?;
     let torn = write_out(&mut accounts, target)?;
     stage.fact(
-        format!("Written out with a transfer of {} in the middle, the file is torn: it lacks that much", count(AMOUNT)),
+        format!("Written out with a transfer of {} in the middle, a file lacks that much", count(AMOUNT)),
         torn.lacks == AMOUNT,
         format!("{} lacking", count(torn.lacks)),
     );
@@ -85,7 +85,7 @@ fn try_all(stage: &mut Stage, bytes: usize, target: &Path) -> Result<Saving> {
         rounds.push(round);
     }
     stage.fact(
-        "With the same transfer and more after the fork, the child's file holds exactly what was there at the fork",
+        "A forked child's file holds exactly what was there at the fork, whatever moves after it",
         exact && moved_on,
         format!("{} of {} files are exact", if exact { rounds.len() } else { 0 }, rounds.len()),
     );
@@ -211,7 +211,7 @@ fn table(rounds: &[Round], held: &str) -> Table {
     let seen = |of| Cell::Number(middle(rounds, of));
     let row = |way: &str, cells: [Cell; 3]| [Cell::Text(way.to_owned())].into_iter().chain(cells).collect();
     Table {
-        title: format!("Ways to save {held} (median of {})", rounds.len()),
+        title: format!("Saving {held} that change meanwhile (median of {})", rounds.len()),
         columns: vec![
             Column::label(""),
             Column::value("its owner stops", "ns"),

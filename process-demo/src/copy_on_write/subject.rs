@@ -39,6 +39,6 @@ pub fn is_about(counted: u64, expected: u64) -> bool {
 
 /// The same to both sides: a page of code that a process had alone is another's too once that one runs the same code.
 pub fn is_near(counted: u64, expected: u64) -> bool {
-    const BESIDES: u64 = 32; // Pages: the stack and the code that a child first uses.
+    const BESIDES: u64 = 64; // Pages: the stack, and code that a child first uses, which Linux maps by sixteen.
     counted.abs_diff(expected) <= expected / 100 + BESIDES
 }
