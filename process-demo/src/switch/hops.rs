@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use process_demo::child::{Child, fork};
 use shared::measure::{Contest, Measured, Pinning, Ready, Rival, Timing};
-use shared::number::with_unit;
+use shared::number::chosen_with_unit;
 use shared::{Placement, Stage};
 
 use super::party::Party;
@@ -21,16 +21,16 @@ pub enum Who {
 /// A row's name.
 pub fn label(who: Who, set_bytes: usize) -> String {
     let who = match who {
-        Who::Control => "control",
+        Who::Control => "baseline",
         Who::Threads => "threads",
         Who::Processes => "processes",
     };
-    if set_bytes == 0 { who.to_owned() } else { format!("{who}, {} each", with_unit("bytes", set_bytes as f64)) }
+    if set_bytes == 0 { who.to_owned() } else { format!("{who}, {} each", chosen_with_unit("bytes", set_bytes as f64)) }
 }
 
 pub fn compare(stage: &mut Stage, sets: &[usize]) -> Result<Measured> {
     let title = "One byte there and back, two hops";
-    let mut contest = Contest::new(title, "who the other party is, and the working set of each", Timing::Batches);
+    let mut contest = Contest::new(title, "who is on the other side, and the working set of each", Timing::Batches);
     for &set_bytes in sets {
         contest.add(control(set_bytes));
         for placement in [Placement::SameCpu, Placement::OtherCpu] {
@@ -130,12 +130,12 @@ pub fn prove(stage: &mut Stage) -> Result<()> {
     let (mut one, mut other) = (Party::alone(0)?, Party::alone(0)?);
     let control = switches_of(times, |times| one.ask_itself(&mut other, times))?;
     stage.fact(
-        format!("On one CPU this side gives up the CPU at least once in each of {times} round trips"),
+        format!("On one CPU, each of {times} round trips brings a switch, between threads and between processes"),
         processes.all >= times && threads.all >= times,
-        format!("{} times between threads, {} between processes", threads.all, processes.all),
+        format!("{} and {} switches of one side", threads.all, processes.all),
     );
-    stage.fact(
-        "The control makes the same calls, and gives up the CPU by itself in one of a hundred rounds at most",
+    stage.check(
+        "The baseline gives up the CPU by itself in one of a hundred rounds at most",
         control.voluntary * 100 <= times, // Not zero: the kernel may wait for memory of its own.
         format!("{} times in {times} rounds", control.voluntary),
     );

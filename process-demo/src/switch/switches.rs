@@ -1,7 +1,7 @@
 //! What of a hop is the switch?
 
 use shared::measure::Measured;
-use shared::number::with_unit;
+use shared::number::{chosen_with_unit, with_unit};
 use shared::stats::{self, Median};
 use shared::{Cell, Column, Placement, Stage, Table};
 
@@ -19,12 +19,13 @@ pub struct Switch {
 }
 
 impl Switch {
-    pub fn threads_ns(&self) -> Option<f64> {
-        self.threads.map(|switch| switch.value)
+    /// Nanoseconds between threads and between processes on one CPU; none where the noise was larger.
+    pub fn known(&self) -> [Option<f64>; 2] {
+        [self.threads, self.processes].map(|switch| Some(switch?.value).filter(|&ns| ns > 0.0))
     }
 
-    pub fn processes_ns(&self) -> Option<f64> {
-        self.processes.map(|switch| switch.value)
+    pub fn is_clearly_dearer_between_processes(&self) -> bool {
+        self.difference.is_some_and(|more| more.low.is_some_and(|low| low > 0.0))
     }
 }
 
@@ -57,56 +58,57 @@ fn half_difference(rounds: Vec<f64>, others: Vec<f64>) -> Option<Median> {
 }
 
 pub fn show(stage: &mut Stage, switches: &[Switch]) {
-    let columns = vec![
-        Column::x("set of each", "bytes"),
-        Column::value("threads", "ns"),
-        Column::value("processes", "ns"),
-        Column::value("difference", "ns"),
-        Column::value("threads, 2 CPUs", "ns"),
-        Column::value("processes, 2 CPUs", "ns"),
-    ];
-    let number = |median: &Option<Median>| median.map_or(Cell::Nothing, |median| Cell::Number(median.value));
-    let row = |switch: &Switch| {
-        vec![
-            Cell::Number(switch.set_bytes as f64),
-            number(&switch.threads),
-            number(&switch.processes),
-            switch.difference.map_or(Cell::Nothing, Cell::from),
-            number(&switch.threads_apart),
-            number(&switch.processes_apart),
-        ]
+    let table = |title: &str, heads: &[&str], figures: &dyn Fn(&Switch) -> Vec<Option<Median>>| {
+        let columns = [Column::x("working set", "bytes")].into_iter();
+        let cell = |figure: Option<Median>| figure.map_or(Cell::Nothing, Cell::from);
+        let row = |switch: &Switch| {
+            let cells = figures(switch).into_iter().map(cell);
+            [Cell::Number(switch.set_bytes as f64)].into_iter().chain(cells).collect()
+        };
+        Table {
+            title: title.to_owned(),
+            columns: columns.chain(heads.iter().map(|head| Column::value(*head, "ns"))).collect(),
+            rows: switches.iter().map(row).collect(),
+        }
     };
-    stage.table(Table {
-        title: "One switch: a hop less the control".to_owned(),
-        columns,
-        rows: switches.iter().map(row).collect(),
-    });
+    stage.show(table(
+        "One switch on one CPU: a hop less its system calls",
+        &["threads", "processes", "more by process"],
+        &|switch| {
+            let value =
+                |figure: Option<Median>| figure.map(|Median { value, .. }| Median { value, low: None, high: None });
+            vec![value(switch.threads), value(switch.processes), switch.difference]
+        },
+    ));
     if switches.iter().any(|switch| switch.threads_apart.is_some() || switch.processes_apart.is_some()) {
+        stage.table(table(
+            "One hop across two CPUs, less half of the baseline",
+            &["threads", "processes"],
+            &|switch| vec![switch.threads_apart, switch.processes_apart],
+        ));
         stage.note(
             "On two CPUs the side that waits leaves its CPU idle, so a hop wakes a CPU too. And each side has its set in a \
-             cache of its own there, where the control has both in one: with large sets a hop can even take less.",
+             cache of its own there, where the baseline has both in one: with large sets a hop can even take less.",
         );
     }
 }
 
 /// What the address space adds, with the smallest and the largest working set.
 pub fn in_words(switches: &[Switch]) -> String {
-    let added = |switch: &Switch| match switch.difference {
-        Some(Median { value, low: Some(low), .. }) if low > 0.0 => with_unit("ns", value),
-        Some(Median { value, high: Some(high), .. }) if high < 0.0 => {
-            format!("less than nothing ({})", with_unit("ns", value))
-        }
-        Some(_) => "nothing measurable".to_owned(),
-        None => "an unknown time".to_owned(),
+    let more = |switch: &Switch| match switch.difference {
+        Some(Median { value, low: Some(low), .. }) if low > 0.0 => format!("adds {}", with_unit("ns", value)),
+        Some(Median { value, high: Some(high), .. }) if high < 0.0 => format!("saves {}", with_unit("ns", -value)),
+        Some(_) => "adds nothing measurable".to_owned(),
+        None => "adds an unknown time".to_owned(),
     };
     match switches {
         [] => "nothing could be measured".to_owned(),
-        [one] => format!("the other address space adds {}", added(one)),
-        [first, .., last] => format!(
-            "the other address space adds {}, and {} when each side works on {}",
-            added(first),
-            added(last),
-            with_unit("bytes", last.set_bytes as f64)
-        ),
+        [one] => format!("another address space {}", more(one)),
+        [first, .., last] => {
+            let set = chosen_with_unit("bytes", last.set_bytes as f64);
+            let (first, last) = (more(first), more(last));
+            let also = if first == last { "also".to_owned() } else { format!("and {last}") };
+            format!("another address space {first}, {also} with a working set of {set}")
+        }
     }
 }
