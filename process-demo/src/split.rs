@@ -15,12 +15,12 @@ pub const DEMO: Demo = Demo {
     name: "split",
     question: "Is a divided task done faster by threads or by processes?",
     claims: &[Claim::DividingIsMoreEfficient],
-    rule: "Dividing is more efficient if threads or processes count every text, of whatever size, in clearly less time \
-           than one thread, with at most a tenth more CPU time. It is qualified if they do so only from some size on, or \
-           at the price of more CPU time; refuted if for the largest text none of them saves even a tenth of the time, by \
-           the lower ends of the intervals of their ratios, although one of them was given three quarters of the CPUs; \
-           else undecided. Not judged are the ways to whose processes the \
-           text must be brought first: that is a price of its own.",
+    rule: "Dividing is more efficient if threads or processes count every text, of whatever size, in clearly less \
+           time than one thread, with at most a tenth more CPU time. It holds only if the task is large, where they \
+           do so from some size on; in part, where they are faster for more CPU time; refuted if for the largest \
+           text none saves even a tenth of the time, by the lower ends of their ratios' intervals, although one was \
+           given three quarters of the CPUs; else undecided. Not judged are processes to which the text must be \
+           brought first: that has a price of its own.",
     extras: Extras { input: Some("a text, whose words are counted instead of made ones"), ..Extras::NONE },
     snippets: &[Snippet { path: "process-demo/snippets/child.rs", text: include_str!("../snippets/child.rs") }],
     run,
@@ -38,11 +38,12 @@ fn run(stage: &mut Stage) -> Result<()> {
     let sizes = text.sizes(stage);
     let mut results = Vec::new();
     for &bytes in &sizes {
-        results.push(ways::compare(stage, text.first(bytes), workers)?);
+        let show = if bytes == text.whole().len() { Stage::show_comparison } else { Stage::compare };
+        results.push(ways::compare(stage, text.first(bytes), workers, show)?);
     }
     verdict::speed_up(stage, &results);
-    let price = verdict::price(stage, &results, workers);
+    verdict::price(stage, &results, workers);
     verdict::give(stage, &results)?;
-    stage.answer(verdict::answer(&results, price));
+    verdict::tell(stage, &results);
     Ok(())
 }

@@ -47,7 +47,7 @@ fn run(stage: &mut Stage) -> Result<()> {
         "On one CPU a switch takes {threads} between threads and {processes} between processes; {}.",
         switches::in_words(&switches),
     ));
-    stage.advise(match switches.iter().any(Switch::is_clearly_dearer_between_processes) {
+    stage.advise(match switches.iter().any(Switch::is_a_tenth_dearer_between_processes) {
         true => "Ask another process seldom, and for much at once: copy `child`.",
         false => "A switch is no reason to prefer threads: copy `child`.",
     });

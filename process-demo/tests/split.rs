@@ -18,7 +18,7 @@ fn the_users_own_text_is_counted() {
     for (text, words) in [("It was the best of times,\n\tit was the worst of times \n", 12), ("one", 1), (" \n", 0)] {
         let file = directory.path().join("a text");
         std::fs::write(&file, text).unwrap();
-        let output = split(&["split", "--effort", "quick", "--color", "never"], &file);
+        let output = split(&["split", "--effort", "quick", "--color", "never", "--full"], &file);
         let said = said(&output).split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(said.contains(&format!("6 of 6, {words} words")), "{said}");
         assert!(output.status.success());

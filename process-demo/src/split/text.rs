@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use shared::Stage;
-use shared::number::with_unit;
+use shared::number::chosen_with_unit;
 
 use shared::spare_bytes;
 
@@ -23,7 +23,7 @@ impl Text {
             }
         };
         ensure!(!bytes.is_empty(), "the text is empty: there is nothing to divide");
-        stage.note(format!("The text has {}.", with_unit("bytes", bytes.len() as f64)));
+        stage.note(format!("The text has {}.", chosen_with_unit("bytes", bytes.len() as f64)));
         Ok(Text(bytes))
     }
 

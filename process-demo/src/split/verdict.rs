@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use shared::measure::usable_cpus;
-use shared::number::{three_digits, with_unit};
+use shared::number::{chosen_with_unit, ratio_in_words, three_digits};
 use shared::stats::{Median, Ratio, median};
-use shared::{Cell, Claim, Column, Placement, Stage, Table, Verdict};
+use shared::{Cell, Claim, Column, Placement, Ruling, Stage, Table};
 
 use super::ways::{COPIED, DIVIDED, FORKED, ONE, PIPES, RAYON, THERE, THREADS, Times};
 
@@ -26,6 +26,11 @@ fn is_faster(ratio: Option<Ratio>) -> bool {
     ratio.is_some_and(|ratio| ratio.is_faster())
 }
 
+/// Faster, and for hardly more CPU time.
+fn is_sparing(times: &Times, way: &str) -> bool {
+    is_faster(against_one(times, way)) && cpu_against_one(times, way) <= Some(CPU_ALLOWED)
+}
+
 /// Not even a tenth of the time, by the lower end of the interval.
 fn saves_nothing(ratio: &Ratio) -> bool {
     const WORTH_IT: f64 = 0.9;
@@ -44,11 +49,11 @@ fn were_given_cpus(times: &Times) -> bool {
     JUDGED.iter().filter_map(|way| cpus_at_once(times, way)).any(|cpus| cpus >= MOST * usable)
 }
 
-/// Each way's speed-up by size, and its CPU time for the largest.
+/// The speed-up by size, and the CPU time for the largest.
 pub fn speed_up(stage: &mut Stage, results: &[Times]) {
-    let mut columns = vec![Column::label("way".to_owned())];
-    columns.extend(results.iter().map(|times| Column::value(with_unit("bytes", times.bytes as f64), "")));
-    columns.push(Column::value("its CPU time".to_owned(), ""));
+    let mut columns = vec![Column::label("divided among".to_owned())];
+    columns.extend(results.iter().map(|times| Column::value(size(times), "")));
+    columns.push(Column::value("CPU time".to_owned(), ""));
     let speed = |times: &Times, way: &str| {
         against_one(times, way).map_or(Cell::Nothing, |ratio| Cell::Number(1.0 / ratio.ratio))
     };
@@ -59,27 +64,24 @@ pub fn speed_up(stage: &mut Stage, results: &[Times]) {
         row.push(cpu.map_or(Cell::Nothing, Cell::Number));
         row
     };
-    let title =
-        "Speed-up over one thread by size, and CPU time for the largest as a multiple of one thread's".to_owned();
+    let title = "Speed-up over one thread by size, and CPU time for the largest, one thread's being 1".to_owned();
     stage.table(Table { title, columns, rows: DIVIDED.iter().map(|way| row(way)).collect() });
 }
 
-/// Nanoseconds per byte of getting the largest text to the workers.
-#[derive(Clone, Copy)]
-pub struct Price {
-    copied_ns: Median,
-    sent_ns: Median,
+fn size(times: &Times) -> String {
+    chosen_with_unit("bytes", times.bytes as f64)
 }
 
 /// What it costs to get the text to the workers, beside workers who have it already.
-pub fn price(stage: &mut Stage, results: &[Times], workers: usize) -> Option<Price> {
-    let largest = results.last()?;
-    let price = Price { copied_ns: more_per_byte(largest, COPIED)?, sent_ns: more_per_byte(largest, PIPES)? };
-    let task = three_digits(largest.median_ns(ONE)? / largest.bytes as f64);
-    let [copied, sent] = [price.copied_ns, price.sent_ns].map(per_byte_in_words);
-    let pays = if is_positive(price.sent_ns) {
+pub fn price(stage: &mut Stage, results: &[Times], workers: usize) {
+    let Some(largest) = results.last() else { return };
+    let prices = more_per_byte(largest, COPIED).zip(more_per_byte(largest, PIPES)).zip(largest.median_ns(ONE));
+    let Some(((copied_ns, sent_ns), one_ns)) = prices else { return };
+    let task = three_digits(one_ns / largest.bytes as f64);
+    let [copied, sent] = [copied_ns, sent_ns].map(per_byte_in_words);
+    let pays = if is_positive(sent_ns) {
         // One thread takes T, each of n workers T / n, and what is sent comes on top.
-        let pays_ns = price.sent_ns.value * workers as f64 / (workers - 1) as f64;
+        let pays_ns = sent_ns.value * workers as f64 / (workers - 1) as f64;
         format!(
             " With a CPU for each of {workers} workers, a task would gain from being sent through pipes if it took over {} \
              ns per byte.",
@@ -92,7 +94,6 @@ pub fn price(stage: &mut Stage, results: &[Times], workers: usize) -> Option<Pri
         "Counting takes one thread {task} ns per byte. To get the text to workers in other processes adds {copied} by a \
          copy into shared memory, and {sent} by pipes.{pays}"
     ));
-    Some(price)
 }
 
 /// What a way takes longer than the workers who have the text; both sides of a round were measured next to each other.
@@ -123,51 +124,123 @@ pub fn give(stage: &mut Stage, results: &[Times]) -> Result<()> {
         }
     }
     let faster = |times: &Times| JUDGED.iter().any(|way| is_faster(against_one(times, way)));
-    let sparing = |times: &Times| {
-        let good = |way: &str| is_faster(against_one(times, way)) && cpu_against_one(times, way) <= Some(CPU_ALLOWED);
-        JUDGED.iter().any(|way| good(way))
-    };
+    let sparing = |times: &Times| JUDGED.iter().any(|way| is_sparing(times, way));
     let ratios: Vec<Ratio> = JUDGED.iter().filter_map(|way| against_one(largest, way)).collect();
-    let verdict = match (faster(largest), results.iter().all(sparing)) {
-        _ if ratios.is_empty() => Verdict::Skipped,
-        (true, true) => Verdict::Holds,
-        (true, false) => Verdict::Qualified,
-        (false, _) if ratios.iter().all(saves_nothing) && were_given_cpus(largest) => Verdict::Refuted,
-        (false, _) => Verdict::Undecided,
+    let each: Vec<String> = results.iter().filter_map(Best::of).map(|best| best.in_words()).collect();
+    stage.note(format!("The best of each size. {}.", each.join("; ")));
+    let Some(best) = Best::of(largest) else {
+        let why = "Nothing that divides the task could be measured";
+        return stage.rule(Claim::DividingIsMoreEfficient, Ruling::skipped(why));
     };
-    let each = results.iter().filter_map(|times| {
-        let (way, ratio) = best(times)?;
-        let cpu = cpu_against_one(times, way)?;
-        let [faster, cpu, at_once] = [1.0 / ratio, cpu, cpus_at_once(times, way)?].map(three_digits);
-        let size = with_unit("bytes", times.bytes as f64);
-        Some(format!("{size}: {faster} times as fast by {way}, with {cpu} times the CPU time, {at_once} CPUs at once"))
+    // The largest text that was not counted clearly faster, and the smallest beyond it.
+    let from = results.iter().rposition(|times| !faster(times)).map(|last| (last, last + 1));
+    let ruling = match (faster(largest), results.iter().all(sparing), from) {
+        (true, true, _) => Ruling::holds(best.with_cpu_time()),
+        (true, false, None) => {
+            Ruling::in_part("true of the time, not of the CPU time for every size", best.with_cpu_time())
+        }
+        (true, false, Some((no, yes))) => {
+            let price = if results[yes..].iter().all(sparing) { "" } else { ", and CPU time does not matter" };
+            let condition =
+                format!("the task is large: {} of text, not {}{price}", size(&results[yes]), size(&results[no]));
+            Ruling::only_if(condition, best.with_cpu_time())
+        }
+        (false, ..) if ratios.iter().all(saves_nothing) && were_given_cpus(largest) => {
+            Ruling::refuted(best.with_cpus())
+        }
+        (false, ..) => Ruling::undecided(best.with_cpus()),
+    };
+    stage.rule(Claim::DividingIsMoreEfficient, ruling)
+}
+
+/// The fastest that divides; one that is clearly faster than one thread before one that is not, and first one that spares
+/// CPU time.
+struct Best<'a> {
+    times: &'a Times,
+    way: &'static str,
+    ratio: Ratio,
+    cpu: f64,
+    cpus_at_once: f64,
+}
+
+impl Best<'_> {
+    fn of(times: &Times) -> Option<Best<'_>> {
+        let ratios = JUDGED.iter().filter_map(|way| Some((*way, against_one(times, way)?)));
+        let rank = |(way, ratio): &(&str, Ratio)| (!is_sparing(times, way), !ratio.is_faster());
+        let by_rank = |one: &(&str, Ratio), other: &(&str, Ratio)| rank(one).cmp(&rank(other));
+        let (way, ratio) = ratios.min_by(|a, b| by_rank(a, b).then(a.1.ratio.total_cmp(&b.1.ratio)))?;
+        let (cpu, cpus_at_once) = (cpu_against_one(times, way)?, cpus_at_once(times, way)?);
+        Some(Best { times, way, ratio, cpu, cpus_at_once })
+    }
+
+    /// Threads or processes.
+    fn who(&self) -> &'static str {
+        if [THREADS, RAYON].contains(&self.way) { "threads" } else { "processes" }
+    }
+
+    fn speed(&self) -> String {
+        let doubt = if self.ratio.clear { "" } else { " (too close to call)" };
+        format!("{}{doubt}", ratio_in_words(self.ratio.ratio))
+    }
+
+    fn with_cpu_time(&self) -> String {
+        let percent = (self.cpu - 1.0) * 100.0;
+        let more = if percent < 0.0 { "less" } else { "more" };
+        format!(
+            "By {}, {} are counted {} than by one thread, for {} % {more} CPU time",
+            self.way,
+            size(self.times),
+            self.speed(),
+            three_digits(percent.abs())
+        )
+    }
+
+    fn with_cpus(&self) -> String {
+        format!(
+            "By {}, {} are counted {} than by one thread, on {} CPUs at once",
+            self.way,
+            size(self.times),
+            self.speed(),
+            three_digits(self.cpus_at_once)
+        )
+    }
+
+    fn in_words(&self) -> String {
+        let [cpu, at_once] = [self.cpu * 100.0, self.cpus_at_once].map(three_digits);
+        let (size, speed) = (size(self.times), self.speed());
+        format!("{size} by {}: {speed}, {cpu} % of one thread's CPU time, {at_once} CPUs at once", self.way)
+    }
+}
+
+pub fn tell(stage: &mut Stage, results: &[Times]) {
+    let Some((largest, best)) = results.last().and_then(|times| Some((times, Best::of(times)?))) else {
+        stage.headline("0 ways to divide could be measured");
+        stage.answer("Nothing that divides the task could be measured here.");
+        stage.advise("Where a piece may crash, count it in a process: copy `child`.");
+        return;
+    };
+    let speed = |way| match against_one(largest, way) {
+        Some(ratio) if ratio.clear => ratio_in_words(ratio.ratio),
+        Some(_) => "not clearly faster".to_owned(),
+        None => "not measured".to_owned(),
+    };
+    stage.headline(match best.ratio.is_faster() {
+        true => format!("{}, by {}", ratio_in_words(best.ratio.ratio), best.who()),
+        false => format!("0 of {} faster than one thread", JUDGED.len()),
     });
-    let each: Vec<String> = each.collect();
-    let because = if each.is_empty() { "no way to divide could be measured".to_owned() } else { each.join("; ") };
-    stage.verdict(Claim::DividingIsMoreEfficient, verdict, because)
-}
-
-/// The fastest way to divide.
-fn best(times: &Times) -> Option<(&'static str, f64)> {
-    let ratios = JUDGED.iter().filter_map(|way| Some((*way, against_one(times, way)?.ratio)));
-    ratios.min_by(|one, other| one.1.total_cmp(&other.1))
-}
-
-pub fn answer(results: &[Times], price: Option<Price>) -> String {
-    let Some((largest, price)) = results.last().zip(price) else {
-        return "The ways could not all be measured here.".to_owned();
-    };
-    let speed = |way| against_one(largest, way).map_or("unknown".to_owned(), |ratio| three_digits(1.0 / ratio.ratio));
-    let count_ns = largest.median_ns(ONE).unwrap_or(f64::NAN) / largest.bytes as f64;
-    format!(
-        "For {}, threads are {} times as fast as one thread, forked processes {}, processes that share the text {}, and \
-         processes that are sent it through pipes {}; to send it costs {}, beside the {} ns of counting it.",
-        with_unit("bytes", largest.bytes as f64),
+    stage.answer(format!(
+        "For {}, threads are {} than one thread; processes are {} if they share the text, {} if it is sent by pipes.",
+        size(largest),
         speed(THREADS),
-        speed(FORKED),
         speed(THERE),
         speed(PIPES),
-        per_byte_in_words(price.sent_ns),
-        three_digits(count_ns),
-    )
+    ));
+    let processes_win = largest.measured.ratio(THERE, THREADS, Placement::Free).is_some_and(|ratio| ratio.is_faster());
+    stage.advise(if !best.ratio.is_faster() {
+        "Dividing saved no time here. Where a piece may crash: copy `child`."
+    } else if processes_win {
+        "Divide among processes that share the text: copy `child`."
+    } else {
+        "Divide among threads; among processes if one may crash: copy `child`."
+    });
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use shared::measure::{Contest, Measured, Ready, Rival, Timing};
-use shared::number::with_unit;
+use shared::number::chosen_with_unit;
 use shared::{Placement, Stage};
 
 use super::crew::{Forked, OverPipes, OverSharedMemory};
@@ -16,10 +16,10 @@ use super::text::{self, Count, Text};
 pub const ONE: &str = "one thread";
 pub const THREADS: &str = "threads";
 pub const RAYON: &str = "rayon's pool";
-pub const FORKED: &str = "processes, forked for it";
-pub const THERE: &str = "shared memory, text there";
-pub const COPIED: &str = "shared memory, copied in";
-pub const PIPES: &str = "processes, by pipes";
+pub const FORKED: &str = "forked processes";
+pub const THERE: &str = "processes sharing the text";
+pub const COPIED: &str = "processes, text copied in";
+pub const PIPES: &str = "processes, text by pipes";
 
 /// The ways that divide.
 pub const DIVIDED: [&str; 6] = [THREADS, RAYON, FORKED, THERE, COPIED, PIPES];
@@ -53,17 +53,20 @@ pub fn prove(stage: &mut Stage, text: &Text, workers: usize) -> Result<()> {
     ];
     found.push(Pool::new(workers)?.count(text, workers));
     let same = found.iter().filter(|&&count| count == right).count();
-    stage.fact(
-        "Divided or not, by threads or by processes, the counts are those of the text read word by word",
+    stage.check(
+        "Divided or not, the counts are those of the text read word by word",
         same == found.len(),
         format!("{same} of {}, {} words", found.len(), right.words),
     );
     Ok(())
 }
 
-pub fn compare(stage: &mut Stage, text: &[u8], workers: usize) -> Result<Times> {
-    let title = format!("Count the words of {}", with_unit("bytes", text.len() as f64));
-    let mut contest = Contest::new(title, "the way to divide it", Timing::Batches);
+/// Measures a comparison, shown in short or by `--full` alone.
+type Show = fn(&mut Stage, Contest<'_>) -> Result<Measured>;
+
+pub fn compare(stage: &mut Stage, text: &[u8], workers: usize, show: Show) -> Result<Times> {
+    let title = format!("Count the words of {}", chosen_with_unit("bytes", text.len() as f64));
+    let mut contest = Contest::new(title, "who counts", Timing::Batches);
     let right = text::count(text);
     contest.add(Rival::of_threads(ONE, Placement::Free, move |_| Ok(turns(right, move || Ok(text::count(text))))));
     contest
@@ -103,7 +106,7 @@ pub fn compare(stage: &mut Stage, text: &[u8], workers: usize) -> Result<Times> 
         let pids = crew.pids();
         Ok(Ready::with_children(in_turn(right, move || crew.count(text)), pids))
     }));
-    Ok(Times { bytes: text.len(), measured: stage.compare(contest)? })
+    Ok(Times { bytes: text.len(), measured: show(stage, contest)? })
 }
 
 fn turns<'a>(right: Count, count: impl FnMut() -> Result<Count> + 'a) -> Ready<'a> {

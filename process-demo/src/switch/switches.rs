@@ -24,8 +24,10 @@ impl Switch {
         [self.threads, self.processes].map(|switch| Some(switch?.value).filter(|&ns| ns > 0.0))
     }
 
-    pub fn is_clearly_dearer_between_processes(&self) -> bool {
-        self.difference.is_some_and(|more| more.low.is_some_and(|low| low > 0.0))
+    /// At least, by the lower end of the interval.
+    pub fn is_a_tenth_dearer_between_processes(&self) -> bool {
+        let more_ns = self.difference.and_then(|more| more.low);
+        more_ns.zip(self.threads).is_some_and(|(more_ns, threads)| more_ns > threads.value.max(0.0) / 10.0)
     }
 }
 
