@@ -123,18 +123,21 @@ pub fn give(stage: &mut Stage, results: &[Times]) -> Result<()> {
             stage.trend(format!("{way} against {ONE}, for the largest text"), &ratio);
         }
     }
+    let each: Vec<String> = results.iter().filter_map(Best::of).map(|best| best.in_words()).collect();
+    stage.note(format!("The best of each size. {}.", each.join("; ")));
+    stage.rule(Claim::DividingIsMoreEfficient, judge(results, largest))
+}
+
+fn judge(results: &[Times], largest: &Times) -> Ruling {
+    let Some(best) = Best::of(largest) else {
+        return Ruling::skipped("Nothing that divides the task could be measured");
+    };
     let faster = |times: &Times| JUDGED.iter().any(|way| is_faster(against_one(times, way)));
     let sparing = |times: &Times| JUDGED.iter().any(|way| is_sparing(times, way));
     let ratios: Vec<Ratio> = JUDGED.iter().filter_map(|way| against_one(largest, way)).collect();
-    let each: Vec<String> = results.iter().filter_map(Best::of).map(|best| best.in_words()).collect();
-    stage.note(format!("The best of each size. {}.", each.join("; ")));
-    let Some(best) = Best::of(largest) else {
-        let why = "Nothing that divides the task could be measured";
-        return stage.rule(Claim::DividingIsMoreEfficient, Ruling::skipped(why));
-    };
     // The largest text that was not counted clearly faster, and the smallest beyond it.
     let from = results.iter().rposition(|times| !faster(times)).map(|last| (last, last + 1));
-    let ruling = match (faster(largest), results.iter().all(sparing), from) {
+    match (faster(largest), results.iter().all(sparing), from) {
         (true, true, _) => Ruling::holds(best.with_cpu_time()),
         (true, false, None) => {
             Ruling::in_part("true of the time, not of the CPU time for every size", best.with_cpu_time())
@@ -149,8 +152,7 @@ pub fn give(stage: &mut Stage, results: &[Times]) -> Result<()> {
             Ruling::refuted(best.with_cpus())
         }
         (false, ..) => Ruling::undecided(best.with_cpus()),
-    };
-    stage.rule(Claim::DividingIsMoreEfficient, ruling)
+    }
 }
 
 /// The fastest that divides; one that is clearly faster than one thread before one that is not, and first one that spares
@@ -243,4 +245,74 @@ pub fn tell(stage: &mut Stage, results: &[Times]) {
     } else {
         "Divide among threads; among processes if one may crash: copy `child`."
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use nix::unistd::Pid;
+    use shared::Verdict;
+    use shared::measure::{Budget, Clock, Contest, Ready, Rival, Timing};
+
+    use super::*;
+
+    /// Time and CPU time, moved on by the rivals alone.
+    #[derive(Default)]
+    struct FakeClock {
+        now_ns: Cell<u64>,
+        cpu_ns: Cell<u64>,
+    }
+
+    impl Clock for FakeClock {
+        fn now_ns(&self) -> u64 {
+            self.now_ns.update(|now_ns| now_ns + 1);
+            self.now_ns.get()
+        }
+
+        fn cpu_ns(&self, _children: &[Pid]) -> Option<u64> {
+            Some(self.cpu_ns.get())
+        }
+    }
+
+    /// One thread takes a millisecond, threads so many times as long, with so many times the CPU time.
+    fn times(bytes: usize, longer: f64, cpu: f64) -> Times {
+        let clock = FakeClock::default();
+        let mut contest = Contest::new("", "", Timing::Batches);
+        for (way, longer, cpu) in [(ONE, 1.0, 1.0), (THREADS, longer, cpu)] {
+            let clock = &clock;
+            let turn = move |steps: u64| {
+                clock.now_ns.update(|ns| ns + (longer * 1e6) as u64 * steps);
+                clock.cpu_ns.update(|ns| ns + (cpu * 1e6) as u64 * steps);
+                Ok(steps)
+            };
+            contest.add(Rival::of_threads(way, Placement::Free, move |_| Ok(Ready::new(turn))));
+        }
+        let budget = Budget { rounds: 8, time_ns: 1 << 40, sample_ns: 1, events: 1, warm_up_ns: 1 };
+        Times { bytes, measured: contest.measure_with(&clock, &budget).unwrap() }
+    }
+
+    #[test]
+    fn every_verdict_can_come_out() {
+        let cpus = usable_cpus().len() as f64;
+        for (small, large, verdict, condition) in [
+            ((0.5, 1.0), (0.5, 1.0), Verdict::Holds, None),
+            ((2.0, 1.0), (0.5, 1.0), Verdict::Qualified, Some("the task is large: 1 MiB of text, not 16 KiB")),
+            (
+                (2.0, 1.0),
+                (0.5, 1.5),
+                Verdict::Qualified,
+                Some("the task is large: 1 MiB of text, not 16 KiB, and CPU time does not matter"),
+            ),
+            ((0.5, 1.5), (0.5, 1.0), Verdict::Qualified, Some("true of the time, not of the CPU time for every size")),
+            ((2.0, 1.0), (1.0, cpus), Verdict::Refuted, None),
+            ((2.0, 1.0), (1.0, 0.1), Verdict::Undecided, None),
+        ] {
+            let results = [times(16 << 10, small.0, small.1), times(1 << 20, large.0, large.1)];
+            let ruling = judge(&results, &results[1]);
+            assert_eq!(ruling.verdict, verdict, "{ruling:?}");
+            assert_eq!(ruling.condition.as_ref().map(|condition| condition.says.as_str()), condition, "{ruling:?}");
+            assert!(ruling.because.starts_with("By threads, 1 MiB are counted "), "{ruling:?}");
+        }
+    }
 }

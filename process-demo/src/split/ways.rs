@@ -17,7 +17,7 @@ pub const ONE: &str = "one thread";
 pub const THREADS: &str = "threads";
 pub const RAYON: &str = "rayon's pool";
 pub const FORKED: &str = "forked processes";
-pub const THERE: &str = "processes sharing the text";
+pub const THERE: &str = "processes on shared text";
 pub const COPIED: &str = "processes, text copied in";
 pub const PIPES: &str = "processes, text by pipes";
 
