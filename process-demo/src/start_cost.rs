@@ -58,7 +58,7 @@ fn run(stage: &mut Stage) -> Result<()> {
         measured => format!("{measured} of 2 starts, the other was refused"),
     });
     stage.answer(format!(
-        "A thread takes {thread}, a fork {fork}, a program by std Command {command}. Each GiB that the parent holds adds {} \
+        "A thread takes {thread}, a fork {fork}, a program by std Command {command}. Each GiB of the parent adds {} \
          to a fork and {} to Command.",
         adds(sizes.fork),
         adds(sizes.command),

@@ -70,20 +70,18 @@ fn allocation(counts: &Counts, sizes: &Sizes) -> Ruling {
 fn by_growth(fork: &Growth, command: &Growth) -> Ruling {
     let (label, more, less) =
         if fork.is_clearly_less_than(command) { (ways::COMMAND, command, fork) } else { (ways::FORK, fork, command) };
-    let because = format!(
-        "Each GiB that the parent holds adds {} to a fork, {} to {}",
-        fork.in_words(),
-        command.in_words(),
-        ways::COMMAND
-    );
+    let because = |adds: fn(&Growth) -> String| {
+        let (to_fork, to_command) = (adds(fork), adds(command));
+        format!("Each GiB of the parent adds {to_fork} to a fork, {to_command} to {}", ways::COMMAND)
+    };
     if more.is_material() && less.is_material() {
-        Ruling::holds(because)
+        Ruling::holds(because(Growth::in_short))
     } else if more.is_material() && less.is_clearly_less_than(more) {
-        Ruling::only_if(made_by(label), because)
+        Ruling::only_if(made_by(label), because(Growth::in_short))
     } else if more.is_immaterial() && less.is_immaterial() {
-        Ruling::refuted(because)
+        Ruling::refuted(because(Growth::in_words))
     } else {
-        Ruling::undecided(because)
+        Ruling::undecided(because(Growth::in_words))
     }
 }
 

@@ -121,7 +121,8 @@ pub fn compare(stage: &mut Stage, ways: &[Way]) -> Result<Times> {
         // A role is for what a program would start its workers by; the others show where the time goes.
         contest.add(match way.label {
             THREAD => rival.known_as(way.label, RowRole::Threads),
-            FORK | SPAWN | COMMAND => rival.known_as(way.label, RowRole::Processes),
+            FORK | COMMAND => rival.known_as(way.label, RowRole::Processes),
+            SPAWN => rival.known_as(way.label, RowRole::Processes).in_detail(), // Command calls it where it can.
             _ => rival.in_detail(),
         });
     }
