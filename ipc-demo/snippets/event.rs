@@ -3,10 +3,15 @@
 //! Needs: nix 0.31 (event, poll)
 //! Runs on: Linux
 //! Tests need: nix 0.31 (process)
+//! Instead: std::sync::Condvar between threads; this one wakes other processes too, and poll can wait for it.
 //!
 //! As a counter it merges: who waits takes all that was added since, in one number. As a semaphore each wait takes one.
 //! A forked child has it too; another process gets it over a Unix socket; and poll and epoll can wait for it beside
 //! sockets and pipes. It has no name, so it leaves nothing behind.
+//!
+//! What it does not do: notice that the other side has died, or carry more than a number. `add` and `wait` have no
+//! time-out (`wait_within` has): they wait for ever if nobody else comes. A caught signal does not end its waits.
+//! Whoever dies takes along the permits that it held.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use std::time::Duration;

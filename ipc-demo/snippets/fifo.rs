@@ -3,14 +3,17 @@
 //! Needs: nix 0.31 (fs, poll)
 //! Runs on: Linux
 //! Tests need: nix 0.31 (process)
+//! Instead: std::os::unix::net::UnixListener to meet many, or to talk both ways; this one has one writer.
 //!
 //! Opening a FIFO waits for the other end, for ever if nobody comes; two processes that open two FIFOs in different
 //! orders wait for each other; and a reader that does not wait sees an end of file before the writer came. Here the
 //! reader is there first and waits for a greeting, at most for a time that it names, and a writer that comes before it
 //! gets an error. The name is removed when the two have met, and also if they do not.
 //!
-//! One writer, one reader: if a second writer comes before the name is gone, its greeting and its bytes mix with the
-//! first one's. To meet many, listen on a Unix socket.
+//! What it does not do: serve two writers. If a second one comes before the name is gone, its greeting and its bytes
+//! mix with the first one's. Once both are in, it has no time-out: it waits for ever if the other side lives and says
+//! nothing. It does not survive a fork: accepted in the child, the name stays. Who is killed before the two have met
+//! leaves the name behind, and whatever has taken its place by then is removed in its stead.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use std::io::{Read, Write};

@@ -2,10 +2,15 @@
 //!
 //! Needs: std
 //! Runs on: anything with threads
+//! Instead: tokio_util::codec::LengthDelimitedCodec in asynchronous programs; this one is for blocking ones.
 //!
 //! A stream (pipe, Unix or TCP socket) keeps no boundaries: what was written in two calls may be read in one, or in
 //! five. A frame is four bytes of length, the smallest first, and then the message. A length above the bound is an error
 //! before any memory is taken for it, so a broken or hostile peer costs at most `at_most` bytes.
+//!
+//! What it does not do: go on after an error of its stream, of which a time-out is one; a panic in the stream that
+//! somebody catches is not even noticed. It has no time-out: it waits for ever if the other side lives and says
+//! nothing. It does not survive a fork: parent and child would take bytes out of each other's messages.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use std::io::ErrorKind;

@@ -3,6 +3,7 @@
 //! Needs: nix 0.31 (fs, mqueue, poll)
 //! Runs on: Linux
 //! Tests need: nix 0.31 (process)
+//! Instead: ipc-channel for typed values, crossbeam-channel between threads; this one has priorities.
 //!
 //! A queue outlives its makers until its name is removed, so the name goes as soon as both sides have the queue open:
 //! the maker drops the `QueueName` once it has heard of the other side, or at once if the other side is a forked child,
@@ -10,6 +11,10 @@
 //! start can tell what to remove. Containers and sandboxes often refuse queues: that is an error like any other.
 //!
 //! How many messages fit, and how long they are, is bounded by /proc/sys/fs/mqueue; see mq_overview(7).
+//!
+//! What it does not do: notice that the other side has died. `send` and `receive` have no time-out (`send_within` and
+//! `receive_within` have): they wait for ever then. A caught signal does not end its waits. Whoever dies takes along
+//! what it had received. Dropped, a `QueueName` removes whatever queue has that name by then.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use std::time::Duration;

@@ -2,6 +2,7 @@
 //!
 //! Needs: nix 0.31 (socket, uio)
 //! Runs on: Linux
+//! Instead: command-fds to hand descriptors to a child at its start; this one is for processes that run.
 //!
 //! A descriptor is a number that means something to one process only. The kernel translates it on the way (SCM_RIGHTS,
 //! see unix(7)): the receiver gets a number of its own for the same open file, with its offset, its flags and its locks.
@@ -10,6 +11,11 @@
 //! ordinary bytes may take turns on one stream, as long as both sides agree whose turn it is; and a batch of which the
 //! kernel delivered only a part (the receiver had too few descriptors left) is known by its count. Such a batch is an
 //! error, and what did arrive of it is closed.
+//!
+//! What it does not do: look at what it passes: what comes from a stranger may be anything, and reading it may block.
+//! It has no time-out but the socket's: it waits for ever if the other side lives and says nothing. A caught signal
+//! does not end its waits. Two that receive from one socket take each other's batches. It is not for sockets with
+//! SO_PASSCRED or SO_PASSPIDFD: large batches fail there, or a descriptor stays open.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use std::io::{Read, Write};

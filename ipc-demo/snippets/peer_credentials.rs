@@ -2,15 +2,19 @@
 //!
 //! Needs: nix 0.31 (poll, process, socket, user)
 //! Runs on: Linux
+//! Instead: tokio::net::UnixStream::peer_cred in an asynchronous program, if user and process id are enough.
 //!
 //! The kernel notes the process, user and group when a connection is made (SO_PEERCRED, see unix(7)); the other side
 //! cannot lie about them. But they are of that moment:
 //!
-//! - They name who called connect, listen or socketpair, not who holds the socket now: it may have been inherited by a
-//!   child, or handed over. Both ends of a socket pair name the process that made it.
 //! - A process id names nobody for long. Once that process has ended, the number may be another's. So the process is
 //!   held by a descriptor as well (SO_PEERPIDFD, since Linux 6.5), which never names another one.
 //! - The user does not change under you, so decide by the user, and use the process id for messages to people.
+//!
+//! What it does not do: tell who holds the socket now. It names who called connect, listen or socketpair; the socket
+//! may have been inherited by a child since, or handed over, and both ends of a socket pair name the process that made
+//! it. In a user namespace without a mapping every user is 65534, this process's own too: do not decide by the user
+//! there.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use std::io::Read;

@@ -2,11 +2,17 @@
 //!
 //! Needs: nix 0.31 (process)
 //! Runs on: Linux
+//! Instead: signal-hook for handlers, iterators and event loops; this one is for numbers by signals.
 //!
 //! A signal handler may do almost nothing, see signal-safety(7). So block the signals, before the first thread is
 //! started, and take them one by one. Standard signals (SIGUSR1 and the like) of one number merge while they wait;
 //! real-time ones, from `libc::SIGRTMIN()` on, are all kept, come in the order in which they were sent, the lowest number
 //! first, and each brings a number. A queue of them has a limit (RLIMIT_SIGPENDING), at which the sender gets an error.
+//!
+//! What it does not do: tell how a signal was sent. Number and sender are true of `send` and `kill`: of a timer they
+//! are something else, a C program's `sival_int` is only half of the number, and a standard signal for which the queue
+//! has no room comes with neither. After a fork the same signals are blocked in the child, and none of those that wait
+//! is there. A thread that has not blocked them takes them away.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use std::time::Duration;

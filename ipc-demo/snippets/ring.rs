@@ -3,6 +3,7 @@
 //! Needs: nix 0.31 (fs, mman)
 //! Runs on: Linux of 64 bits with /proc
 //! Tests need: nix 0.31 (process)
+//! Instead: rtrb between two threads of one process, iceoryx2 for many peers; this one pairs two processes.
 //!
 //! ```text
 //! +---------------------------------- The ring's contract -----------------------------------+
@@ -23,11 +24,14 @@
 //! |   lend the bytes of a slot (`sender_in_place`, `receiver_in_place`). With them a peer    |
 //! |   that breaks the protocol causes undefined behaviour, so they are unsafe to claim. The  |
 //! |   rest holds as above, and one side may copy while the other does not.                   |
-//! | It does not: wait for several rings at once, outlive its two handles, or replace a peer. |
-//! | Claim a role after fork, in the process that uses it. The copies that later children     |
-//! | inherit are silent, but hide a death as a copy of a pipe's end would, until they end.    |
 //! +------------------------------------------------------------------------------------------+
 //! ```
+//!
+//! What it does not do: wait for several rings at once, outlive its two handles, or replace a peer. It does not survive
+//! a fork: claim a role after it, in the process that uses it; the copies that later children inherit are silent, but
+//! hide a death as a copy of a pipe's end would, until they end. It waits for ever if its peer dies before it has
+//! claimed its end, and while it spins it sees neither death nor time-out. Above a control group's memory limit
+//! (SIGKILL) or RLIMIT_FSIZE (SIGXFSZ) a signal ends the process where you would expect an error.
 //!
 //! Between processes: each maps the ring and claims its role.
 //!

@@ -3,10 +3,16 @@
 //! Needs: nix 0.31 (fs, mman)
 //! Runs on: Linux
 //! Tests need: nix 0.31 (process)
+//! Instead: memmap2 for files on a disk, iceoryx2 for messages without copies; this one is bare memory.
 //!
 //! The region is an anonymous file (memfd): it has no name that could be left behind, a forked child inherits the
 //! mapping, and anybody else maps it through its descriptor. Reading mapped memory beyond the end of its file kills
 //! the reader with SIGBUS, so the size is sealed before anyone maps it.
+//!
+//! What it does not do: lock anything, or notice that the other side has died: what that had written by halves stays
+//! so. A region from a stranger may be larger than this machine's memory, which shows at the touch that is too much.
+//! Above a control group's memory limit (SIGKILL) or RLIMIT_FSIZE (SIGXFSZ) a signal ends the process where you would
+//! expect an error.
 //!
 //! Two mappings of one region show one memory; each side uses atomics, for the other may write at any moment:
 //!

@@ -3,10 +3,15 @@
 //! Needs: std
 //! Runs on: Linux
 //! Tests need: nix 0.31 (process)
+//! Instead: std::os::unix::net::UnixStream::pair for time-outs, polling, or two threads at one end.
 //!
 //! The stream keeps no message boundaries, so both sides agree on the size of each message. After a fork both processes
 //! hold both ends. Each drops the other's first: while any copy of an end is open, the other side never sees it close.
 //! A side that has no more to send can say so and still receive.
+//!
+//! What it does not do: let itself be polled, or send and receive at once in two threads. It has no time-out: it waits
+//! for ever if the other side lives and says nothing. A caught signal does not end its waits. To receive no bytes
+//! succeeds even if the other end is gone.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use nix::sys::wait::{WaitStatus, waitpid};

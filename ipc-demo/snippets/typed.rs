@@ -3,15 +3,18 @@
 //! Needs: ipc-channel 0.23; serde 1
 //! Runs on: Linux
 //! Tests need: nix 0.31 (process)
+//! Instead: ipc-channel itself for time-outs, sets of receivers and named servers; this one is for a fork.
 //!
 //! Each direction is a channel of its own: a Unix socket that keeps message boundaries, with the values encoded by
 //! serde. After a fork both processes hold both ends. Each drops the other's first: while any copy of a sender is open,
 //! its receiver never learns that nobody sends any more. Creating, sending and receiving start no thread
 //! (ipc-channel's `ROUTER` does), so more forks may follow.
 //!
-//! A value larger than the socket's buffer goes in pieces. Whoever may be killed or interrupted in the middle of one
-//! should know that ipc-channel does not tell a value that broke off from the end; and signal handlers should be
-//! installed with SA_RESTART, so that they interrupt neither side.
+//! What it does not do: tell a value that broke off from the end. A value larger than the socket's buffer goes in
+//! pieces; who may be killed in the middle of one should know that. It has no time-out: it waits for ever if the other
+//! side lives and says nothing. A signal handler without SA_RESTART interrupts either side. Without a free descriptor
+//! ipc-channel panics where you would expect an error. Of serde, `flatten` and `untagged` are refused, and `skip` on a
+//! variant mixes up the others.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use nix::sys::wait::{WaitStatus, waitpid};

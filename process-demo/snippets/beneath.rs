@@ -3,10 +3,14 @@
 //! Needs: nix 0.31 (fs)
 //! Tests need: nix 0.31 (fs, user); tempfile 3
 //! Runs on: Linux
+//! Instead: cap-std to write files too, or to follow links that stay inside; this one only reads.
 //!
 //! Whoever checks a path and then opens it is late: in between, a part of the path may have become a symbolic link. Here
-//! the kernel checks each step as it takes it. Three things remain the administrator's: a hard link in the root is a file
-//! of the root; so is what is mounted there; and a device in the root is opened before it is refused.
+//! the kernel checks each step as it takes it.
+//!
+//! What it does not do: guard against the administrator: a hard link in the root is a file of the root; so is what is
+//! mounted there; and a device in the root is opened before it is refused. It has no time-out: a file system that hangs
+//! keeps it waiting for ever. `has_still` looks at the last part of the path alone, so it follows a link in the middle.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use std::io::Read;

@@ -2,9 +2,14 @@
 //!
 //! Needs: nix 0.31 (process, signal)
 //! Runs on: Linux
+//! Instead: std::process::Command for another program, duct for a pipeline of them; this one runs a closure.
 //!
 //! A fork copies the whole memory, but only the thread that calls it. Whatever another thread holds at that moment, the
 //! allocator's lock for one, stays locked in the child for ever; so a process with a second thread is refused.
+//!
+//! What it does not do: end or limit what the child itself starts. `wait` has no time-out: it waits for ever if the
+//! child lives. SIGCHLD must not be ignored, and nobody else may wait for any child. A child that changes its user, or
+//! becomes a set-user-ID program, outlives its parent: the kernel then forgets that it was to die.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use nix::sys::signal::{Signal, raise};

@@ -2,10 +2,14 @@
 //!
 //! Needs: nix 0.31 (process, uio)
 //! Runs on: Linux
+//! Instead: nix::sys::uio::process_vm_readv itself for many places in one call, procfs for where things lie.
 //!
 //! The kernel allows it to whoever may trace the process: root, or the same user, unless a security module such as Yama
 //! or the target itself (`PR_SET_DUMPABLE`) forbids it. See `process_vm_readv(2)` and "Ptrace access mode checking" in
 //! `ptrace(2)`.
+//!
+//! What it does not do: write, or stop the process while it reads: what changes meanwhile comes out torn. Nor does it
+//! know whom the number means: once the process has ended, that may be a stranger.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! let secret = 42u64; // In this process, so that the example needs nobody's permission.

@@ -3,6 +3,7 @@
 //! Needs: nix 0.31 (resource)
 //! Tests need: nix 0.31 (process, resource, signal)
 //! Runs on: Linux
+//! Instead: rlimit on other systems too, systemd-run (MemoryMax=) for memory that is really used.
 //!
 //! A limit belongs to the whole process: each of its threads can set it, and it binds them all. A child inherits it,
 //! by fork and through exec. It has two values: the kernel enforces the soft one, which anyone may move up to the hard
@@ -21,8 +22,9 @@
 //!   counts what is not the child's own too, and does not bind root.
 //! - `RLIMIT_CORE`, bytes of a core dump: 0 forbids it; nothing else shows.
 //!
-//! What it does not do: limit memory that is really used (`RLIMIT_RSS` has no effect since Linux 2.4.30), limit a family
-//! of processes together, or hold root, who may raise it again. Control groups do that: `cgroups(7)`.
+//! What it does not do: limit memory that is really used (`RLIMIT_RSS` has no effect since Linux 2.4.30), limit a
+//! family of processes together, or hold root, who may raise it again. Control groups do that: `cgroups(7)`. Two
+//! threads that have one limit `Lowered` at once put back each other's value.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use std::{os::unix::process::ExitStatusExt, process::Command};

@@ -2,9 +2,14 @@
 //!
 //! Needs: nix 0.31 (process)
 //! Runs on: Linux
+//! Instead: sysinfo on other systems, procfs for all else that /proc tells of a process.
 //!
 //! A page that several processes map (a library, or whatever a fork has not copied yet) is in the RSS of each of them.
 //! The PSS divides it by their number, and the USS leaves it out. See `proc_pid_smaps(5)`.
+//!
+//! What it does not do: watch: each call looks anew, at one process after the other. It is not for the inside of what
+//! is timed, since the kernel walks all pages. Nor does it know whom a number means: once the process has ended, that
+//! may be a stranger.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use nix::unistd::{ForkResult, fork, getpid};

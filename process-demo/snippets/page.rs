@@ -3,6 +3,10 @@
 //! Needs: nix 0.31 (mman)
 //! Tests need: nix 0.31 (mman, process)
 //! Runs on: Linux
+//! Instead: nix::sys::mman::mmap_anonymous itself for more than one word; this one shows both kinds.
+//!
+//! What it does not do: hold more than one word, or reach a process that is no relative: a fork alone hands it on. It
+//! locks nothing, and it does not notice that the other side has died.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use std::sync::atomic::Ordering::Relaxed;

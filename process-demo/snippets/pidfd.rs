@@ -2,10 +2,16 @@
 //!
 //! Needs: nix 0.31 (poll, process, signal)
 //! Runs on: Linux 5.4 or newer
+//! Instead: std::process::Child where nobody else waits for children, tokio::process to await them.
 //!
 //! A number is free again as soon as its process has been waited for, and the kernel gives it to the next that comes. A
 //! signal sent to a number that somebody else has waited for may therefore hit a stranger; sent to a descriptor, it
 //! fails. Besides, a descriptor can be watched by poll and epoll, beside sockets and timers.
+//!
+//! What it does not do: end the process when it is dropped, or wait for it: a child that nobody waits for stays a
+//! zombie. `wait` has no time-out (`wait_for` has): it waits for ever if the process lives. A caught signal does not
+//! end its waits. A forked child may signal and watch by its copy, and not wait. The end by a real-time signal is an
+//! error, since nix has no name for it.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use nix::sys::{signal::Signal, wait::WaitStatus};

@@ -2,9 +2,15 @@
 //!
 //! Needs: nix 0.31 (net, poll, process, signal, socket)
 //! Runs on: Linux 5.3 or newer
+//! Instead: hyper or axum on tokio for one process with threads; this one outlives what ends a process.
 //!
 //! A worker that crashes takes only what was on it along; the others serve on, and on a shared listener not even those
 //! who wait in its queue notice. The parent itself serves nobody: it sleeps until a worker ends or somebody says stop.
+//!
+//! What it does not do: notice a worker that hangs, limit what it takes, or run beside a second thread, which is
+//! refused. A worker that is ended by a real-time signal ends the whole server, by an error, as any worker does where
+//! SIGCHLD is ignored. A worker that changes its user outlives its killed parent. Programs that a worker starts have
+//! SIGTERM blocked. `Duration::MAX` to drain panics.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use std::io::{Read, Write};

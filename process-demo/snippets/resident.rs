@@ -2,9 +2,14 @@
 //!
 //! Needs: nix 0.31 (mman)
 //! Runs on: Linux
+//! Instead: a Vec that is written to, where page sizes do not matter; memmap2 (MmapMut::lock) against swap.
 //!
 //! Memory that was only asked for costs almost nothing, in a fork too. This block has its own page everywhere, no two
 //! alike: ordinary pages, whatever the machine's default is, or huge ones if they are asked for.
+//!
+//! What it does not do: give out its bytes, which are there to be measured, or keep them from being swapped out. A
+//! forked child shares its pages, so they are not there twice. Above a control group's memory limit a signal (SIGKILL)
+//! ends the process where you would expect an error.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! let block = Resident::new(std::num::NonZeroUsize::new(1 << 20).unwrap()).unwrap();

@@ -3,6 +3,7 @@
 //! Needs: nix 0.31 (process, user)
 //! Tests need: nix 0.31 (process, signal, user)
 //! Runs on: Linux
+//! Instead: landlock, seccompiler and caps for finer rules: ports, arguments of calls, single capabilities.
 //!
 //! In this order, since each step takes away what an earlier one needs:
 //! 1. Open what the work needs. Descriptors that are open stay usable, whatever is forbidden later.
@@ -19,10 +20,11 @@
 //! make from then on. And between threads they protect nothing at all: a confined thread may write into the memory of a
 //! free one and let that do the work. Confine processes.
 //!
-//! What it does not protect from: mistakes in the kernel behind the allowed calls; what lies behind descriptors that are
-//! open already; the network (`read_only_beneath` is about files); processes of the same user that may be traced or
-//! signalled; using up memory, CPU time or descriptors (limits do that); what can be learnt by measuring time. What is
-//! run by exec inside the sandbox gets it too, and most programs do not start with few system calls.
+//! What it does not do: protect from mistakes in the kernel behind the allowed calls; what lies behind descriptors that
+//! are open already; the network (`read_only_beneath` is about files); processes of the same user that may be traced or
+//! signalled; using up memory, CPU time or descriptors (limits do that); what measuring time can tell. What is run by
+//! exec inside the sandbox gets it too, and most programs do not start with few system calls. `become_user` does not
+//! see the way back that PR_SET_KEEPCAPS leaves open, and a child that calls it outlives its parent.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use std::{fs, path::Path};

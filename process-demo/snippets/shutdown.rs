@@ -2,6 +2,13 @@
 //!
 //! Needs: nix 0.31 (event, poll, process, signal)
 //! Runs on: Linux
+//! Instead: tokio::signal and tokio_util::task::TaskTracker in asynchronous programs; signal-hook elsewhere.
+//!
+//! What it does not do: end work that is in flight: `drain` waits for it, until its deadline. It cannot take SIGKILL,
+//! and tells of one signal where several of a kind came. A thread that was there before it still dies of the signal,
+//! with the whole process; a program that is started inherits what is blocked, unless it calls `restore` first. Only
+//! one thread may `drain`: a second one may sleep until its deadline though all is done. It does not survive a fork:
+//! each side counts for itself.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use nix::sys::signal::{Signal, raise};

@@ -2,9 +2,16 @@
 //!
 //! Needs: nix 0.31 (process, signal)
 //! Runs on: Linux
+//! Instead: tempfile (NamedTempFile::persist) to write in this process itself; this one goes on meanwhile.
 //!
 //! A fork gives the child all memory as it is at that moment, and copies only the pages that either side writes later:
 //! what Redis does to save itself. The file appears under its name when it is complete and on the disk, never before.
+//!
+//! What it does not do: run beside a second thread, which is refused. `wait` has no time-out: it waits for ever if
+//! `write` does not end. A `write` that leaves by `exit(0)` counts as saved. SIGCHLD must not be ignored, and nobody
+//! else may wait for any child. Pages that change meanwhile are there twice: above a control group's memory limit a
+//! signal (SIGKILL) ends either side. A killed parent leaves the unfinished file behind, and so does one that changes
+//! its directory, for a relative target.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use std::{fs::File, io::Write};

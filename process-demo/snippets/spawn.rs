@@ -2,6 +2,7 @@
 //!
 //! Needs: nix 0.31 (fs, process, signal)
 //! Runs on: Linux
+//! Instead: std::process::Command (command-fds for descriptors) for other programs; this one starts itself.
 //!
 //! Where a program with threads must not fork, it may do this, from any thread: `posix_spawn(3)` leaves no moment in which
 //! the new process runs with a copy of this one's memory and locks. It is started by the link /proc/self/exe, so it is
@@ -11,8 +12,13 @@
 //! `dup2` there can hit the pipe by which `Command` learns of a failed exec, which then counts as a success; and the fork
 //! copies page tables, the longer the more memory there is.
 //!
+//! What it does not do: end or limit what the new process itself starts. `wait` has no time-out: it waits for ever if
+//! the process lives. SIGCHLD must not be ignored, and nobody else may wait for any child. A role that changes its user
+//! outlives its parent. Whatever a role starts by other means inherits its SPAWNED_ROLE, and refuses if it asks for its
+//! `role`. A descriptor above a limit (RLIMIT_NOFILE) that was lowered since slips in.
+//!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
-//! use std::io::{Read, Write};
+//! use std::io::Write;
 //! use std::os::{fd::AsFd, unix::net::UnixStream};
 //!
 //! // First in `main`: is this the program as the user started it, or one of its roles?

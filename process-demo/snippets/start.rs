@@ -2,9 +2,14 @@
 //!
 //! Needs: nix 0.31 (process, sched, signal)
 //! Runs on: Linux
+//! Instead: std::thread and std::process::Command for work; this one compares seven ways to start something.
 //!
-//! What is started does nothing but end with a value, which proves that it ran. Each function can be called from any
-//! thread: between fork and exec or exit, the child calls nothing that needs a lock or memory.
+//! Each function can be called from any thread: between fork and exec or exit, the child calls nothing that needs a lock
+//! or memory.
+//!
+//! What it does not do: run work of yours: what is started does nothing but end with a value, which proves that it ran.
+//! It has no time-out: it waits for ever for a program that does not end. SIGCHLD must not be ignored, and nobody else
+//! may wait for any child. What it has started outlives its death.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! assert_eq!(thread(7).unwrap(), 7);

@@ -2,6 +2,7 @@
 //!
 //! Needs: nix 0.31 (mman, poll, process, signal)
 //! Runs on: Linux
+//! Instead: std::process::Command under systemd (Restart=, WatchdogSec=) for whole programs; this one forks.
 //!
 //! Each worker has a slot; if it ends otherwise than by exit code 0, a new one takes its slot and nobody else notices
 //! (one for one, as in Erlang). The supervisor starts no thread, prints nothing and never sleeps for a while: it waits
@@ -9,8 +10,11 @@
 //! not hang by a word in shared memory, which costs it one store; the supervisor looks at these words four times within
 //! the time allowed, and that is all it does while everybody is well.
 //!
-//! What a worker had in hand when it ended is lost with it. Note it down outside of the worker (in shared memory, in a
-//! file, at the client), have the next one in the slot do it, and bear that it is done twice.
+//! What it does not do: save what a worker had in hand when it ended. Note it down outside of the worker (in shared
+//! memory, in a file, at the client), have the next one in the slot do it, and bear that it is done twice. It runs
+//! beside no second thread, which is refused, and limits or ends nothing that a worker itself starts. A worker that
+//! changes its user outlives its killed maker. Programs that a worker starts have SIGTERM and SIGINT blocked. As
+//! process 1 it does not reap orphans.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

@@ -2,9 +2,14 @@
 //!
 //! Needs: nix 0.31 (process, ptrace, signal)
 //! Runs on: Linux with glibc
+//! Instead: strace -f -c for a whole program, nix::sys::ptrace itself for more than a count.
 //!
 //! A child does the work and stops at each call; what it starts meanwhile, thread or process, is followed too. What the
 //! C library answers without the kernel (reading the clock, mostly) is no call and is not seen.
+//!
+//! What it does not do: let the work change anything of yours: it runs in a child, on copies, and many times slower. It
+//! has no time-out: it waits for ever if the work does. It runs beside no second thread, which is refused, nor under
+//! another tracer (`strace -f`). Work that a signal ends counts as done.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! // SAFETY: nothing alive here owns anything in shared memory.

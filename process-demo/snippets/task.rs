@@ -3,10 +3,14 @@
 //! Needs: nix 0.31 (sched)
 //! Tests need: nix 0.31 (process, sched)
 //! Runs on: Linux with glibc
+//! Instead: std::thread for work, std::process::Command for programs; this one shows what the flags do.
 //!
 //! Linux has no other notion: a process is a task that shares nothing, a thread is one that shares all, and whatever lies
-//! between is a task too. This is for looking at them; threads for work need more (memory for their thread-locals, most of
-//! all), which `pthread_create(3)` sees to.
+//! between is a task too.
+//!
+//! What it does not do: make threads for work. Those need more (memory for their thread-locals, most of all), which
+//! `pthread_create(3)` sees to; this is for looking. It has no time-out: the creator sleeps as long as the task lives.
+//! The work must not panic; its stack is small and unguarded, and a signal's handler may run on it as well.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use std::sync::atomic::{AtomicU8, Ordering::Relaxed};

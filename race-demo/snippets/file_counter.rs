@@ -2,9 +2,15 @@
 //!
 //! Needs: nix 0.31 (fs)
 //! Runs on: Linux
+//! Instead: std::fs::File::lock (Rust 1.89) or fd-lock for any file; tempfile to replace a file as a whole.
 //!
 //! Each call opens the file anew, and that is the point: a lock by flock(2) belongs to the open file, not to the
 //! process or thread. Processes that inherit one open file, or threads that share one, do not exclude each other.
+//!
+//! What it does not do: bind those who do not take the lock. It has no time-out: it waits for ever if its holder lives
+//! and does not go on. If its holder dies, the kernel unlocks. A caught signal does not end its waits. Killed within
+//! `create`, a process leaves a file without a count, an error for everybody else. Who waits while the file is replaced
+//! adds to the old one. Nothing is forced to the disk.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! let path = std::env::temp_dir().join(format!("file-counter-example-{}", std::process::id()));

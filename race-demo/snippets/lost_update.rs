@@ -2,10 +2,14 @@
 //!
 //! Needs: std
 //! Runs on: anything with threads
+//! Instead: std::sync::atomic::AtomicU64::fetch_add itself; this one shows what happens without it.
 //!
 //! `total = total + 1` is a read, an addition and a write. When two threads both read before either writes, the second
 //! write buries the first. All of it is done with atomics: each load and each store is whole, and still the sum is
 //! wrong. (With plain variables it would be a data race, which Rust refuses to compile.)
+//!
+//! What it does not do: work between processes, or publish anything but the number: its orderings are Relaxed.
+//! `together` has no time-out: it waits for ever if the work does.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use std::sync::atomic::AtomicU64;

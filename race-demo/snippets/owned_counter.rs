@@ -2,9 +2,13 @@
 //!
 //! Needs: crossbeam-channel 0.5
 //! Runs on: anything with threads
+//! Instead: std::sync::atomic::AtomicU64 for a mere number; this one is for any state that one thread owns.
 //!
 //! What only one thread can reach cannot be changed by two at once. The number is a local variable of its owner;
 //! there is no lock to forget and no ordering to choose, and each addition costs a message.
+//!
+//! What it does not do: work between processes. It does not survive a fork: the child has no owner, and `total` waits
+//! there for ever. It has no time-out, and it is not for signal handlers, since it may wait.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! let (counter, owner) = start();

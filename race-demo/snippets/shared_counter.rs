@@ -3,9 +3,13 @@
 //! Needs: std
 //! Runs on: anything with threads
 //! Tests need: nix 0.31 (mman, process)
+//! Instead: std::sync::atomic::AtomicU64 (from_ptr) itself; this one puts the bug beside the fix.
 //!
 //! An atomic works between processes as between threads: the processor knows addresses in memory, not who maps them.
 //! And so does its misuse: a load and a separate store lose additions there too.
+//!
+//! What it does not do: map memory, or publish anything but the number: its orderings are Relaxed. It does not notice
+//! that the other side has died: what that had added stays.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};

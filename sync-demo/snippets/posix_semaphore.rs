@@ -3,6 +3,12 @@
 //! Needs: nix 0.31
 //! Runs on: Linux
 //! Tests need: nix 0.31 (mman, process)
+//! Instead: tokio::sync::Semaphore in an asynchronous program; this one is for memory that processes share.
+//!
+//! What it does not do: recover. Whoever dies takes along the permits that it held; and if a process that waits for one
+//! is killed as it is woken (glibc), the next one waits on beside a free permit, until somebody posts again. It has no
+//! time-out: it waits for ever if nobody posts. A caught signal does not end its waits. Only `post` is for signal
+//! handlers.
 //!
 //! A process waits until another has done its part:
 //!

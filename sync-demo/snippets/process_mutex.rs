@@ -3,6 +3,12 @@
 //! Needs: nix 0.31
 //! Runs on: Linux
 //! Tests need: nix 0.31 (mman, process)
+//! Instead: parking_lot::Mutex between threads of one process; this one is for memory that processes share.
+//!
+//! What it does not do: recover. It waits for ever if its holder dies, or if a process that waits for it is killed as
+//! it is woken (glibc). It has no time-out. A caught signal does not end its waits. It does not survive a fork: a child
+//! that drops its copy of a guard unlocks for its parent. It is not for signal handlers, not fair, and not poisoned by
+//! a panic.
 //!
 //! Two processes add to one number in memory that both map:
 //!

@@ -2,6 +2,11 @@
 //!
 //! Needs: std
 //! Runs on: anything with threads
+//! Instead: tokio::sync::Semaphore in an asynchronous program, std::sync::Mutex for one at a time.
+//!
+//! What it does not do: work between processes. It has no time-out: it waits for ever if no permit comes back, and one
+//! that is forgotten never does. It does not survive a fork: each side counts for itself. It is not for signal
+//! handlers, and not fair.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //!

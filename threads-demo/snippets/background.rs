@@ -2,6 +2,11 @@
 //!
 //! Needs: std
 //! Runs on: anything with threads
+//! Instead: rayon for many short tasks, std::thread::scope for one that borrows; this one has its own thread.
+//!
+//! What it does not do: cancel. It has no time-out: `join` and the drop wait for ever if the task does not end. It does
+//! not survive a fork: the child has no such thread, and `join` panics there. Dropped within its own task, it panics.
+//! `meanwhile` never sleeps between two steps.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! let task = start("adding up", || (1..=1000_u64).sum::<u64>())?;

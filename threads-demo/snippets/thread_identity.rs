@@ -2,6 +2,10 @@
 //!
 //! Needs: nix 0.31 (process)
 //! Runs on: Linux
+//! Instead: std::thread::current().id() to tell threads apart, procfs for the threads of other processes.
+//!
+//! What it does not do: stay true. Once a thread has ended, its ids may be another's. It does not survive a fork: the
+//! child has ids of its own. `registers` tells nothing of a thread that runs, nor of another process's.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! let own = ThreadIdentity::of_caller()?;

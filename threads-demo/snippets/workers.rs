@@ -2,6 +2,10 @@
 //!
 //! Needs: crossbeam-channel 0.5
 //! Runs on: anything with threads
+//! Instead: rayon to split work over the CPUs; this one gives each piece its own thread, all at once.
+//!
+//! What it does not do: cancel, or use fewer threads than pieces of work. It has no time-out: it waits for ever if a
+//! worker does. It does not survive a fork: the child has only the thread that forked.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! let done = run(3, |worker| worker * worker, |event| println!("{event:?}"))?;
