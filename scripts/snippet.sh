@@ -2,6 +2,8 @@
 # Finds and copies snippets: files that stand alone, with the crates that their headers name.
 #
 #   scripts/snippet.sh list                 name, tab, what it is, tab, crates it needs
+#   scripts/snippet.sh find WORD            the same lines, of those whose name, first sentence, limits ("What it does
+#                                           not do") or better choices ("Instead") have the word, in any case
 #   scripts/snippet.sh show NAME            the file
 #   scripts/snippet.sh add NAME PROJECT     copies it to PROJECT/src and adds its crates (its tests' too) to the manifest
 set -euo pipefail
@@ -36,9 +38,15 @@ file_of() {
     echo "$root/${1%/*}/snippets/${1##*/}.rs"
 }
 
-# The first paragraph of the header, in one line.
-sentence_of() {
-    awk '!/^\/\/! [^ ]/ { exit } { sub(/^\/\/! /, ""); printf "%s%s", (NR > 1 ? " " : ""), $0 }' "$1"
+# The first paragraph of the header of $1 that begins with $2, in one line.
+paragraph_of() {
+    awk -v begin="$2" '
+        !/^\/\/!/ { exit }
+        /^\/\/!$/ { if (found) exit; between = 1; next }
+        { sub(/^\/\/! /, "") }
+        (between || NR == 1) && index($0, begin) == 1 { found = 1 }
+        found { printf "%s%s", (words++ ? " " : ""), $0 }
+        { between = 0 }' "$1"
 }
 
 # What the header of $1 lists after the key $2; nothing if it has no such line.
@@ -50,8 +58,35 @@ list() {
     local short topic_and_name file
     paste <(all) <(all | shortest) | while IFS=$'\t' read -r topic_and_name short; do
         file=$(file_of "$topic_and_name")
-        printf '%s\t%s\t%s\n' "$short" "$(sentence_of "$file")" "$(listed "$file" Needs)"
+        printf '%s\t%s\t%s\n' "$short" "$(paragraph_of "$file" '')" "$(listed "$file" Needs)"
     done
+}
+
+# The lines of `list` whose snippet has the word $1 where people look for it.
+find_word() {
+    local topic_and_name line found=no
+    while IFS=$'\t' read -r topic_and_name line; do
+        if grep -qiF -e "$1" <<<"$(searched "$topic_and_name")"; then
+            echo "$line"
+            found=yes
+        fi
+    done < <(paste <(all) <(list))
+    if [[ $found == no ]]; then
+        echo "No snippet has '$1' in its name, its first sentence, its limits or its better choices." >&2
+        exit 1
+    fi
+}
+
+# What of a snippet is searched: its name, spelt both ways, and of its header the sentence, the limits and the choices.
+searched() {
+    local file name=${1##*/}
+    file=$(file_of "$1")
+    echo "$name ${name//_/-}"
+    paragraph_of "$file" ''
+    echo
+    paragraph_of "$file" 'What it does not do:'
+    echo
+    listed "$file" Instead
 }
 
 # The `topic/name` that the user means; a name that is not there, or not there once, ends the script.
@@ -103,6 +138,7 @@ add() {
 
 case ${1-} in
     list) [[ $# == 1 ]] || usage; list ;;
+    find) [[ $# == 2 && -n $2 ]] || usage; find_word "$2" ;;
     show) [[ $# == 2 ]] || usage; found=$(find_snippet "$2"); cat "$(file_of "$found")" ;;
     add) [[ $# == 3 ]] || usage; add "$2" "$3" ;;
     *) usage ;;
