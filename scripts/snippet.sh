@@ -5,7 +5,8 @@
 #   scripts/snippet.sh find WORD            the same lines, of those whose name, first sentence, limits ("What it does
 #                                           not do") or better choices ("Instead") have the word, in any case
 #   scripts/snippet.sh show NAME            the file
-#   scripts/snippet.sh add NAME PROJECT     copies it to PROJECT/src and adds its crates (its tests' too) to the manifest
+#   scripts/snippet.sh add NAME PROJECT     copies it to PROJECT/src, adds its crates (its tests' too) to the manifest, and
+#                                           says which line to write where
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -133,7 +134,22 @@ add() {
     add_crates "$(listed "$file" 'Tests need')" --manifest-path "$project/Cargo.toml" --dev
     mkdir -p "$project/src"
     cp "$file" "$to"
-    echo "Copied to $to, which needs $(listed "$file" Needs). Now write 'mod $name;' into src/main.rs or src/lib.rs."
+    echo "Copied to $to, which needs $(listed "$file" Needs). $(now_write "$name" "$project")"
+}
+
+# Which line makes the module $1 a part of the project $2, and where to write it.
+now_write() {
+    local public="'pub mod $1;'" private="'mod $1;'" # Public in a library: there its example is a test that uses it.
+    if [[ -f $2/src/lib.rs && -f $2/src/main.rs ]]; then
+        echo "Now write $public into src/lib.rs, if the library or both use it; if only the program does," \
+            "$private into src/main.rs. Not into both."
+    elif [[ -f $2/src/lib.rs ]]; then
+        echo "Now write $public into src/lib.rs."
+    elif [[ -f $2/src/main.rs ]]; then
+        echo "Now write $private into src/main.rs."
+    else
+        echo "Now write $private into the root file of your program, or $public into that of your library."
+    fi
 }
 
 case ${1-} in

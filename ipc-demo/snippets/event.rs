@@ -39,6 +39,7 @@
 //! assert_eq!(permits.wait_within(Duration::from_millis(1))?, None);
 //! # Ok::<(), std::io::Error>(())
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::io::{Error, ErrorKind, Result};
 use std::os::fd::{AsFd, BorrowedFd};

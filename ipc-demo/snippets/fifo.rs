@@ -31,6 +31,7 @@
 //! assert_eq!(text, "hello");
 //! # Ok::<(), std::io::Error>(())
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Error, ErrorKind, PipeReader, PipeWriter, Read, Result, Write};

@@ -26,6 +26,7 @@
 //! assert_eq!(from.receive()?, None); // It ended between two messages.
 //! # Ok::<(), std::io::Error>(())
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
 

@@ -41,6 +41,7 @@
 //! assert_eq!(queue.receive_within(Duration::from_millis(1))?, None);
 //! # Ok::<(), std::io::Error>(())
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::io::{Error, ErrorKind, Result};
 use std::mem::ManuallyDrop;

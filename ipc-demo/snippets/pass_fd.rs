@@ -39,6 +39,7 @@
 //! assert!(receive_fds(&taker, 1)?.is_none());
 //! # Ok::<(), std::io::Error>(())
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

@@ -44,6 +44,7 @@
 //! }
 //! # Ok::<(), std::io::Error>(())
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::io::Result;
 use std::os::fd::{AsFd, OwnedFd};

@@ -41,6 +41,7 @@
 //! }
 //! # Ok::<(), std::io::Error>(())
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Result, Write, pipe};
 

@@ -45,6 +45,7 @@
 //! }
 //! # Ok::<(), std::io::Error>(())
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::io::{Error, Result};
 use std::mem::{MaybeUninit, zeroed};

@@ -60,6 +60,7 @@
 //! ```
 //!
 //! A process that was not forked gets the descriptor, `ring.fd()`, and calls `Ring::attach`.
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::ffi::c_void;
 use std::fs::File;

@@ -51,6 +51,7 @@
 //! assert_eq!(word.load(Relaxed), 42); // The child's end, seen by waitpid, orders its store before this load.
 //! # Ok::<(), std::io::Error>(())
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::ffi::c_void;
 use std::fs::File;

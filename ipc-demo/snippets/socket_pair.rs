@@ -42,6 +42,7 @@
 //! }
 //! # Ok::<(), std::io::Error>(())
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::io::{ErrorKind, Read, Result, Write};
 use std::net::Shutdown;

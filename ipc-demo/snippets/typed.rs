@@ -41,6 +41,7 @@
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::io;
 

@@ -28,6 +28,7 @@
 //! drop(waiting); // Kills it and reaps it: nothing of that number is left.
 //! assert_eq!(nix::sys::signal::kill(pid, None), Err(nix::errno::Errno::ESRCH));
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::mem::{ManuallyDrop, forget};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -36,6 +36,7 @@
 //!     drop(stop);
 //! });
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Write};

@@ -29,6 +29,7 @@
 //! let refusal = reader.read(evil).unwrap_err();
 //! assert_eq!(refusal.status, 400);
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::io::Write;
 use std::mem::MaybeUninit;

@@ -35,6 +35,7 @@
 //! assert_eq!(of(child).unwrap_err().to_string(), "No such process (os error 3)");
 //! # assert_eq!(held[0], 1);
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::iter::Sum;
 use std::ops::Add;

@@ -27,6 +27,7 @@
 //! assert_eq!(copied.word().load(Relaxed), 0); // The child changed a copy.
 //! assert_eq!(shared.word().load(Relaxed), 2);
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::io;
 use std::num::NonZeroUsize;

@@ -25,6 +25,7 @@
 //! let gone = cat.signal(Signal::SIGKILL).unwrap_err(); // Whoever has the number by now is safe.
 //! assert_eq!(gone.raw_os_error(), Some(nix::libc::ESRCH));
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};

@@ -46,6 +46,7 @@
 //! let killed = unsafe { serve(listeners, 1, Duration::ZERO, stopped.as_fd(), worker, tell) }.unwrap();
 //! assert_eq!((starts, crashes, killed), (3, 2, 1)); // The last one waited for a connection, and not for the stop.
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::mem::{ManuallyDrop, forget};
 use std::net::{SocketAddr, TcpListener};

@@ -16,6 +16,7 @@
 //! assert_eq!(block.bytes(), 1 << 20);
 //! assert!(block.is_intact());
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::io;
 use std::num::NonZeroUsize;

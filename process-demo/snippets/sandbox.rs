@@ -79,6 +79,7 @@
 //! });
 //! assert!(matches!(user, WaitStatus::Exited(_, 1)), "{user:?}");
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

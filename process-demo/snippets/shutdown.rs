@@ -29,6 +29,7 @@
 //!     assert_eq!(work.drain(Instant::now() + Duration::from_secs(60)).unwrap(), 0);
 //! });
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::io;
 use std::marker::PhantomData;

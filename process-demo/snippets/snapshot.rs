@@ -51,6 +51,7 @@
 //! assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
 //! std::fs::remove_dir_all(&directory).unwrap();
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::ffi::OsString;
 use std::fs::File;

@@ -38,6 +38,7 @@
 //! assert_eq!(std::io::read_to_string(&mut listen).unwrap(), "HELLO");
 //! assert!(shouter.wait().unwrap().success());
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::mem::ManuallyDrop;

@@ -18,6 +18,7 @@
 //!     assert_eq!(posix_spawn(&program).unwrap(), 0);
 //! }
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

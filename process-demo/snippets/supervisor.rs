@@ -47,6 +47,7 @@
 //! assert_eq!(count(|event| matches!(event, Event::GaveUp { slot: 0, restarts: 2 })), 1);
 //! assert_eq!(log.last(), Some(&Event::Drained { killed: 0 }));
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::collections::VecDeque;
 use std::mem::forget;

@@ -28,6 +28,7 @@
 //!     nix::sys::wait::waitpid(child, None).unwrap();
 //! }
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use nix::libc;
 use nix::sched::{CloneFlags, clone};

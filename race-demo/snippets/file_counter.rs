@@ -23,6 +23,7 @@
 //! std::fs::remove_file(&path)?;
 //! # Ok::<(), std::io::Error>(())
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::fs::{File, OpenOptions};
 use std::io::Result;

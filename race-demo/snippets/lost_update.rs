@@ -20,6 +20,7 @@
 //! together(2, || add_at_once(&total));
 //! assert_eq!(total.into_inner(), 2);
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Barrier, Mutex, RwLock, mpsc};

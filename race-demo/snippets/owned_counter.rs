@@ -21,6 +21,7 @@
 //! drop(counter); // While one is left, the owner waits for more.
 //! assert_eq!(owner.join().unwrap(), 2);
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::thread::{self, JoinHandle};
 

@@ -39,6 +39,7 @@
 //! unsafe { munmap(memory, 4096) }?;
 //! # Ok::<(), nix::errno::Errno>(())
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

@@ -101,6 +101,9 @@ fn each_snippet_can_be_pasted_into_any_project() {
         if !snippet.text.contains("module_path!()") {
             wrong.push(snippet.says("it has no example that finds itself"));
         }
+        if !snippet.text.lines().any(|line| line.starts_with("#![allow(dead_code)] // ")) {
+            wrong.push(snippet.says("a program that does not need all of it gets warnings: it lacks allow(dead_code)"));
+        }
     }
     none(wrong);
 }

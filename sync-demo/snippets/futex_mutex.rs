@@ -42,6 +42,7 @@
 //! assert_eq!(*total.lock(), 2000);
 //! # Ok::<(), nix::Error>(())
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};

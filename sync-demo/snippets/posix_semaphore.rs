@@ -41,6 +41,7 @@
 //! unsafe { done.destroy() }?;
 //! # Ok::<(), std::io::Error>(())
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::cell::UnsafeCell;
 use std::io;

@@ -41,6 +41,7 @@
 //! unsafe { total.destroy() }?;
 //! # Ok::<(), std::io::Error>(())
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::cell::UnsafeCell;
 use std::io;

@@ -15,6 +15,7 @@
 //! println!("did {meanwhile} other things meanwhile");
 //! # Ok::<(), std::io::Error>(())
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::io;
 use std::panic::resume_unwind;

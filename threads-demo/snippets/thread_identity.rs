@@ -16,6 +16,7 @@
 //! assert!(own.stack.contains(&std::ptr::from_ref(&local).addr()));
 //! # Ok::<(), std::io::Error>(())
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 #![allow(unsafe_code)] // Only the C library knows where a thread's stack lies: it made it.
 
 use std::fs::{DirEntry, read_dir};

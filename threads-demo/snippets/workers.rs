@@ -13,6 +13,7 @@
 //! assert!(done.iter().all(|one| done.iter().all(|other| one.started <= other.finished)));
 //! # Ok::<(), std::io::Error>(())
 //! ```
+#![allow(dead_code)] // Whoever pastes this may not need all of it.
 
 use std::io;
 use std::panic::resume_unwind;
