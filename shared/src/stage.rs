@@ -193,22 +193,6 @@ impl Stage {
         Ok(())
     }
 
-    // TRANSITION: the old two ways to give a verdict, until every demonstration gives a ruling.
-    pub fn verdict(&mut self, claim: Claim, verdict: crate::report::Verdict, because: impl Into<String>) -> Result<()> {
-        self.rule(claim, Ruling::plain(verdict, because.into()))
-    }
-
-    pub fn verdict_by(
-        &mut self,
-        claim: Claim,
-        verdict: crate::report::Verdict,
-        because: impl Into<String>,
-        value: f64,
-        unit: &str,
-    ) -> Result<()> {
-        self.rule(claim, Ruling::plain(verdict, because.into()).by(value, unit))
-    }
-
     /// Says what disturbed the run.
     pub fn spoiled(&mut self, what: impl Into<String>) {
         self.tell(Event::Spoiled { what: what.into() });
