@@ -44,10 +44,10 @@ pub const DEMO: Demo = Demo {
     claims: &[Claim::ProcessesNeedIpc, Claim::IpcAddsOverhead],
     rule: "Processes need these means: refuted if a child's change of an ordinary variable reaches its parent, or no named \
            mechanism brings its byte; holds except for others if they bring it too; else holds. Overhead: on two CPUs and \
-           on one, each mechanism between processes is compared with itself between threads, and the ring with the \
-           fastest channel. Holds if processes are clearly slower in all; refuted if in none and clearly faster in one; \
-           undecided if neither. If in some: holds only if through the kernel (all those are, and most of the kernel's \
-           are slower), on one CPU, or beside a channel (all those are); else in part.",
+           on one, each mechanism between processes is compared with itself between threads, the ring also with the \
+           fastest channel; all comparisons together at 99 %. Holds if processes are clearly slower in all; refuted if \
+           in none and clearly faster in one; undecided if neither. If in some: only if through the kernel (all those \
+           are, and most of the kernel's), on one CPU, or beside a channel; else in part.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "ipc-demo/snippets/pipe_pair.rs", text: include_str!("../snippets/pipe_pair.rs") },

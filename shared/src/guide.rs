@@ -17,10 +17,13 @@ pub fn sentences(topics: &[Report]) -> Vec<String> {
         let (cost, task) = (with_unit("ns", row.median), with_unit("ns", row.median / SMALL));
         Some(format!("Starting a {who} costs {cost} ({}): worth it for a task of {task} or more.", row.label))
     });
-    let talks = [("threads", RowRole::Threads), ("processes", RowRole::Processes)].map(|(who, role)| {
+    let talks = [("thread", RowRole::Threads), ("process", RowRole::Processes)].map(|(who, role)| {
         let row = fastest(topics, ROUND_TRIPS, role)?;
         let (cost, work) = (with_unit("ns", row.median), with_unit("ns", row.median / SMALL));
-        Some(format!("Asking one of two {who} costs {cost} ({}): worth it for {work} of work or more.", row.key))
+        Some(format!(
+            "A question to another {who} and its answer cost {cost} ({}): worth it for {work} of work.",
+            row.key
+        ))
     });
     starts.into_iter().chain(talks).flatten().collect()
 }
@@ -91,8 +94,8 @@ mod tests {
             ("crossbeam", RowRole::Threads, 800.0),
         ];
         let said = sentences(&[topic("round-trip", &rows)]);
-        assert!(said[0].starts_with("Asking one of two threads costs 800 ns (crossbeam)"), "{said:?}");
-        assert!(said[1].starts_with("Asking one of two processes costs 900 ns (ring)"), "{said:?}");
+        assert!(said[0].starts_with("A question to another thread and its answer cost 800 ns (crossbeam)"), "{said:?}");
+        assert!(said[1].starts_with("A question to another process and its answer cost 900 ns (ring)"), "{said:?}");
     }
 
     #[test]

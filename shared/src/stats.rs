@@ -56,9 +56,18 @@ pub fn p99(samples: &[f64]) -> f64 {
 /// # Panics
 /// Of no rounds.
 pub fn ratio(rounds: &[f64], other: &[f64]) -> Ratio {
+    ratio_among(1, rounds, other)
+}
+
+/// The same as one of so many that are looked at together: the chance that any of them is called clear though none
+/// differs stays one in a hundred (Bonferroni's correction), so its interval is wider.
+///
+/// # Panics
+/// Of no rounds.
+pub fn ratio_among(comparisons: usize, rounds: &[f64], other: &[f64]) -> Ratio {
     let ratios: Vec<f64> = rounds.iter().zip(other).map(|(ours, theirs)| ours / theirs).collect();
     let sorted = sorted(&ratios);
-    let interval = rank_interval(sorted.len(), 0.01);
+    let interval = rank_interval(sorted.len(), 0.01 / comparisons.max(1) as f64);
     let (low, high) = (interval.map(|(low, _)| sorted[low]), interval.map(|(_, high)| sorted[high]));
     let clear = low.is_some_and(|low| low > 1.0 + MARGIN) || high.is_some_and(|high| high < 1.0 - MARGIN);
     Ratio { ratio: median(&ratios).value, low, high, clear }

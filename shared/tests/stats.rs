@@ -1,7 +1,7 @@
 //! Do the statistics keep their promises, for any samples and exactly?
 
 use proptest::prelude::*;
-use shared::stats::{median, modes, p99, ratio, slope, slope_by_round};
+use shared::stats::{median, modes, p99, ratio, ratio_among, slope, slope_by_round};
 
 /// Times as they come: positive, over many orders of magnitude, with ties.
 fn times(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<f64>> {
@@ -220,6 +220,21 @@ fn found(n: usize, mut sample: impl FnMut(&mut Chance) -> f64) -> f64 {
     let mut draw = || -> Vec<f64> { (0..n).map(|_| sample(&mut chance)).collect() };
     let draws = 50_000 / n;
     (0..draws).filter(|_| modes(&draw()).is_some()).count() as f64 / draws as f64
+}
+
+/// Of 200 runs in which thirty rivals are each compared with themselves, so many have one that is clear.
+fn wrongly_clear(among: usize) -> usize {
+    const COMPARISONS: usize = 30;
+    let mut chance = Chance(7);
+    let mut rounds = || (0..15).map(|_| 1.0 + 0.2 * chance.normal().clamp(-4.0, 4.0)).collect::<Vec<f64>>();
+    let mut is_clear = || ratio_among(among, &rounds(), &rounds()).clear;
+    (0..200).filter(|_| (0..COMPARISONS).fold(false, |any, _| is_clear() | any)).count()
+}
+
+#[test]
+fn of_many_comparisons_that_decide_together_none_is_clear_by_chance() {
+    assert!(wrongly_clear(1) > 10, "one by one at 99 % each, chance shows: {} of 200", wrongly_clear(1));
+    assert!(wrongly_clear(30) <= 4, "{} of 200", wrongly_clear(30));
 }
 
 #[test]

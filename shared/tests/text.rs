@@ -72,7 +72,7 @@ fn a_demonstration_that_answers_no_claim_has_no_verdict_in_the_tour() {
     demo.verdicts.clear();
     demo.headline = "2 times".to_owned();
     let line = text::tour_line(&demo, FULL);
-    assert!(line.starts_with("shown  ") && line.ends_with("  2 times\n"), "{line}");
+    assert!(line.starts_with("no claim  ") && line.ends_with("  2 times\n"), "{line}");
 }
 
 #[test]

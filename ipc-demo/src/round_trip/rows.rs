@@ -149,6 +149,10 @@ impl Mechanism {
         }
     }
 
+    pub fn is_for_both(&self) -> bool {
+        self.between == BOTH
+    }
+
     /// Whether each message takes a system call, which carries it or wakes its reader.
     pub fn asks_the_kernel(&self) -> bool {
         ![RING, SPIN, YIELD].contains(&self.name)

@@ -25,6 +25,9 @@ impl Pairing {
 
 pub const PLACEMENTS: [Placement; 2] = [OtherCpu, SameCpu];
 
+/// By both kinds of traffic at both placements, the ring against itself and against a channel.
+const TOGETHER: usize = 2 * 2 * 2;
+
 pub fn contest(traffic: Traffic, tally: &Tally) -> Contest<'_> {
     let title = format!("64 bytes {}", traffic.name());
     let mut contest = Contest::new(title, "who the two sides are, and where they run", Timing::Batches);
@@ -54,7 +57,7 @@ pub fn channels(measured: &Measured, traffic: Traffic) -> Vec<Pairing> {
 }
 
 fn pairing(measured: &Measured, traffic: Traffic, thread: &'static str, placement: Placement) -> Option<Pairing> {
-    let ratio = measured.ratio(ways::RING_PROCESSES, thread, placement)?;
+    let ratio = measured.ratio_among(TOGETHER, ways::RING_PROCESSES, thread, placement)?;
     Some(Pairing { traffic, placement, thread, ratio })
 }
 

@@ -70,7 +70,12 @@ impl Figures {
 
     /// How many times as long as the other this takes.
     pub fn against(&self, other: &Figures) -> Ratio {
-        stats::ratio(&self.by_round(), &other.by_round())
+        self.against_among(1, other)
+    }
+
+    /// The same as one of so many comparisons that decide together.
+    pub fn against_among(&self, comparisons: usize, other: &Figures) -> Ratio {
+        stats::ratio_among(comparisons, &self.by_round(), &other.by_round())
     }
 }
 
@@ -83,7 +88,12 @@ impl Measured {
 
     /// How many times as long the first takes as the second, both placed alike.
     pub fn ratio(&self, label: &str, other: &str, placement: Placement) -> Option<Ratio> {
-        Some(self.figures(label, placement)?.against(self.figures(other, placement)?))
+        self.ratio_among(1, label, other, placement)
+    }
+
+    /// The same as one of so many comparisons that decide together: clear only if it would be so among them all.
+    pub fn ratio_among(&self, comparisons: usize, label: &str, other: &str, placement: Placement) -> Option<Ratio> {
+        Some(self.figures(label, placement)?.against_among(comparisons, self.figures(other, placement)?))
     }
 
     pub(crate) fn comparison(&self) -> Comparison {

@@ -23,7 +23,7 @@ pub fn tour_line(demo: &DemoReport, look: Look) -> String {
     let (verdict, condition, says) = deciding(demo);
     let (ink, word, sign) = match verdict {
         Some(verdict) => (Ink::of(verdict), verdict::word(verdict, condition), verdict::sign(verdict)),
-        None => (Ink::Faint, "shown", "."), // One that answers no claim has no verdict.
+        None => (Ink::Faint, "no claim", "."),
     };
     let gap = |used: usize, wanted: usize| " ".repeat(wanted.saturating_sub(used));
     let name = plain(&demo.name).replace('\n', " ");
