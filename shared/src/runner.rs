@@ -2,6 +2,7 @@
 
 mod janitor;
 mod leftovers;
+mod looked_up;
 mod output;
 mod performance;
 mod performer;
@@ -19,7 +20,6 @@ use anyhow::{Context, Result};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
-use crate::claims::Claim;
 use crate::cli::Options;
 use crate::demo::Demo;
 use crate::machine::Machine;
@@ -28,9 +28,11 @@ use crate::report::{DemoReport, Event, Leftovers, Report, Status};
 use crate::text::{self, Look};
 use janitor::Janitor;
 use leftovers::Before;
+pub(crate) use looked_up::print;
 pub(crate) use output::Output;
 use performance::{Next, Performance};
-use run::Run;
+pub(crate) use run::TOUR;
+use run::{Run, die_with_tour};
 pub(crate) use signals::Signals;
 
 /// The whole program: reads the command line, runs what it names, shows it, and says how it went by its exit code.
@@ -54,9 +56,9 @@ pub fn main(demos: &'static [Demo]) -> ExitCode {
         return performer::perform(demos, &options);
     }
     let done = match &options {
-        Options { list: true, .. } => print(&list(demos)),
-        Options { source: Some(name), .. } => print(&source(demos, name)),
-        Options { explain: Some(claim), .. } => print(&explain(demos, &program, *claim, &options)),
+        Options { list: true, .. } => print(&looked_up::list(demos)),
+        Options { source: Some(name), .. } => print(&looked_up::source(demos, name)),
+        Options { explain: Some(claim), .. } => print(&looked_up::explain(demos, &program, *claim, &options)),
         _ => Session::start(&program, &options).map(|session| session.play(&options.selected(demos))),
     };
     done.unwrap_or_else(|error| {
@@ -263,17 +265,6 @@ impl Drop for Session<'_> {
     }
 }
 
-/// The variable by which the tour tells a program its own process identifier.
-pub(crate) const TOUR: &str = "DEMO_TOUR";
-
-/// A program that the tour started ends with it.
-fn die_with_tour() -> Result<()> {
-    let Some(tour) = std::env::var(TOUR).ok().and_then(|pid| pid.parse().ok()) else { return Ok(()) };
-    prctl::set_pdeathsig(Signal::SIGTERM).context("prctl(PR_SET_PDEATHSIG)")?;
-    anyhow::ensure!(nix::unistd::getppid() == nix::unistd::Pid::from_raw(tour), "the tour is gone");
-    Ok(())
-}
-
 fn program_name(first: Option<&OsString>) -> String {
     let path = first.map(Path::new).and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     match path {
@@ -285,38 +276,4 @@ fn program_name(first: Option<&OsString>) -> String {
 fn usage(error: &clap::Error) -> ExitCode {
     let _ = error.print(); // Its reader may be gone: nothing is left to do then.
     ExitCode::from(error.exit_code() as u8)
-}
-
-fn list(demos: &[Demo]) -> String {
-    demos.iter().map(|demo| format!("{}\t{}\n", demo.name, demo.question)).collect()
-}
-
-fn source(demos: &[Demo], name: &str) -> String {
-    let snippets = demos.iter().filter(|demo| demo.name == name).flat_map(|demo| demo.snippets);
-    let texts: Vec<String> =
-        snippets.map(|snippet| format!("// ---- {} ----\n{}", snippet.path, snippet.text)).collect();
-    texts.join("\n")
-}
-
-/// The claim, this program's rules for it, and where else it is answered.
-fn explain(demos: &[Demo], program: &str, claim: Claim, options: &Options) -> String {
-    let look = Output::Stdout(io::stdout()).look(options.color, options.extent());
-    let own: Vec<text::Rule> = demos
-        .iter()
-        .filter(|demo| demo.claims.contains(&claim))
-        .map(|demo| text::Rule { demo: format!("{program} {}", demo.name), question: demo.question, rule: demo.rule })
-        .collect();
-    let rules = text::rules(&own, look);
-    let is_others = |name: &&str| own.iter().all(|rule| rule.demo != **name);
-    let others: Vec<&str> = claim.answered_by().iter().copied().filter(is_others).collect();
-    if options.rules_only { rules } else { text::claim(claim, look) + &rules + &text::answered_by(&others, look) }
-}
-
-/// Prints to stdout; a reader that is gone ends the program quietly.
-pub(crate) fn print(text: &str) -> Result<ExitCode> {
-    let written = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
-    match written {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Stop::ReaderGone.exit_code()),
-        other => other.map(|()| ExitCode::SUCCESS).context("cannot write"),
-    }
 }

@@ -1,5 +1,7 @@
 //! Does every file keep the rules of the house? What a compiler does not check, this reads in the text.
 
+#[path = "house_rules/sizes.rs"]
+mod sizes;
 #[path = "house_rules/source.rs"]
 mod source;
 
@@ -8,7 +10,10 @@ use std::path::PathBuf;
 
 use shared::Claim;
 
-use source::{Source, between, demos, direct_dependencies, names, packages, private_functions, read, root, snippets};
+use source::{
+    Source, between, demos, direct_dependencies, names, of_shared, packages, private_functions, read, root, snippets,
+    whole_demo,
+};
 
 /// Both are replaced by hyper and then deleted, so nobody tells any more what they do not do.
 const ABOUT_TO_GO: [&str; 2] = ["http", "connections"];
@@ -228,20 +233,37 @@ fn every_claim_is_answered_or_still_due() {
     none(wrong);
 }
 
-/// No more than a warning: some things take more lines than most.
+/// Lines of code and files at most: of a whole demonstration with its folder, of a snippet, of a file of `shared`.
+const DEMO: (usize, usize) = (250, 3);
+const SNIPPET: (usize, usize) = (200, 1);
+const SHARED: (usize, usize) = (250, 1);
+
 #[test]
-fn sizes_are_in_the_usual_range() {
-    let lines = |file: &Source| {
-        let is_code = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
-        file.text.lines().filter(is_code).count()
-    };
-    let usual = |files: Vec<Source>, range: std::ops::RangeInclusive<usize>| {
-        for file in files.into_iter().filter(|file| !range.contains(&lines(file))) {
-            println!("warning: {}: {} lines of code, usual are {range:?}", file.path.display(), lines(&file));
+fn nothing_is_larger_than_a_reader_can_hold() {
+    let mut wrong = Vec::new();
+    let mut exceptions: BTreeMap<&str, (usize, usize)> =
+        sizes::EXCEPTIONS.iter().map(|&(name, lines, files)| (name, (lines, files))).collect();
+    let mut check = |name: String, files: &[Source], most: (usize, usize)| {
+        let (lines, count) = (files.iter().map(Source::lines_of_code).sum::<usize>(), files.len());
+        let listed = exceptions.remove(name.as_str());
+        let (most_lines, most_files) = listed.unwrap_or(most);
+        if lines > most_lines || count > most_files {
+            wrong.push(format!("{name}: {lines} lines in {count} files, {most_lines} in {most_files} at most"));
+        } else if listed.is_some() && lines <= most.0 && count <= most.1 {
+            wrong.push(format!("{name} keeps the rule now: take it off the list"));
         }
     };
-    usual(demos(), 25..=120);
-    usual(snippets(), 30..=200);
+    for demo in demos() {
+        check(format!("{} {}", demo.topic(), demo.name().replace('_', "-")), &whole_demo(&demo), DEMO);
+    }
+    for snippet in snippets() {
+        check(format!("{} snippet {}", snippet.topic(), snippet.name()), &[snippet], SNIPPET);
+    }
+    for file in of_shared() {
+        check(file.path.display().to_string(), &[file], SHARED);
+    }
+    wrong.extend(exceptions.keys().map(|name| format!("{name} is on the list and nowhere else")));
+    none(wrong);
 }
 
 fn none(wrong: impl IntoIterator<Item = String>) {

@@ -5,7 +5,10 @@ use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 
-use nix::unistd::{Pid, getpid};
+use anyhow::{Context, Result, ensure};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, getpid, getppid};
 
 /// One run of one program.
 #[derive(Clone, Debug)]
@@ -56,4 +59,15 @@ impl Run {
     pub(super) fn remove_directory(&self) {
         let _ = fs::remove_dir_all(self.directory()); // It may not exist: nothing ran yet.
     }
+}
+
+/// The variable by which the tour tells a program its own process identifier.
+pub(crate) const TOUR: &str = "DEMO_TOUR";
+
+/// A program that the tour started ends with it.
+pub(super) fn die_with_tour() -> Result<()> {
+    let Some(tour) = std::env::var(TOUR).ok().and_then(|pid| pid.parse().ok()) else { return Ok(()) };
+    prctl::set_pdeathsig(Signal::SIGTERM).context("prctl(PR_SET_PDEATHSIG)")?;
+    ensure!(getppid() == Pid::from_raw(tour), "the tour is gone");
+    Ok(())
 }

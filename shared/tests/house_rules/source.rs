@@ -26,6 +26,13 @@ impl Source {
         self.path.iter().next().unwrap_or_default().to_string_lossy().into_owned()
     }
 
+    /// Lines that are neither blank nor comments, above the tests.
+    pub fn lines_of_code(&self) -> usize {
+        let code = self.text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let is_code = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
+        code.lines().filter(is_code).count()
+    }
+
     /// What is compiled outside tests, without comments.
     pub fn code(&self) -> String {
         self.code_and_tests().0
@@ -90,6 +97,31 @@ pub fn snippets() -> Vec<Source> {
 pub fn demos() -> Vec<Source> {
     let files = TOPICS.iter().flat_map(|topic| sources(topic, "src", "main.rs"));
     files.filter(|file| file.text.contains("pub const DEMO: Demo")).collect()
+}
+
+/// A demonstration's own file, with those of the folder of its name.
+pub fn whole_demo(demo: &Source) -> Vec<Source> {
+    let mut files = vec![Source { path: demo.path.clone(), text: demo.text.clone() }];
+    files.extend(below(&demo.path.with_extension("")));
+    files
+}
+
+/// Every file of `shared` but its engine's tests.
+pub fn of_shared() -> Vec<Source> {
+    let files = below(Path::new("shared/src"));
+    files.into_iter().filter(|file| !file.path.ends_with("measure/tests.rs")).collect()
+}
+
+/// Every Rust file below a folder of the workspace; none if there is no such folder.
+fn below(folder: &Path) -> Vec<Source> {
+    let Ok(entries) = fs::read_dir(root().join(folder)) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| folder.join(entry.unwrap().file_name())).collect();
+    paths.sort();
+    let files = paths.into_iter().flat_map(|path| match path.extension() {
+        Some(rust) if rust == "rs" => vec![Source { text: read(&root().join(&path)), path }],
+        _ => below(&path),
+    });
+    files.collect()
 }
 
 fn without_comments(code: &str) -> String {
