@@ -20,3 +20,9 @@ pub mod connections; // Many connections in one thread, by epoll.
 pub mod prefork; // A listener served by worker processes that are replaced when they die.
 pub mod beneath; // A file that a stranger names, opened beneath a root that no name leads out of.
 pub mod task; // A task that shares with its creator what the flags say: the one system call behind fork and threads.
+
+// Not for copying: what demonstrations share, and no snippets. They stand here because every topic has this library.
+#[path = "../stage/asleep.rs"]
+pub mod asleep; // Whether a thread sleeps in the kernel, and in which system call.
+#[path = "../stage/crew.rs"]
+pub mod crew; // Workers, as threads or as processes, that are handed a task as a function, and answer.
