@@ -5,7 +5,6 @@
 
 use std::{fs, io, thread};
 
-use anyhow::Result;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use shared::measure::SystemClock;
@@ -76,7 +75,7 @@ pub fn sleeps_in(id: Pid, number: i64) -> Option<bool> {
 ///
 /// # Errors
 /// The first that a look meets.
-pub fn look_until<T>(clock: SystemClock, mut look: impl FnMut() -> Result<Option<T>>) -> Result<Option<T>> {
+pub fn look_until<T, E>(clock: SystemClock, mut look: impl FnMut() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
     const PATIENCE_NS: u64 = 10_000_000_000;
     let from_ns = clock.now_ns();
     loop {
@@ -88,7 +87,16 @@ pub fn look_until<T>(clock: SystemClock, mut look: impl FnMut() -> Result<Option
     }
 }
 
-/// One letter for its state, and how often it has gone to sleep.
+/// The state of a thread in one letter, such as S, R or Z; X also if it is gone. It takes a third of the time of
+/// `activity_of`, for those who do not ask for the call.
+///
+/// # Errors
+/// If /proc does not show its status.
+pub fn state_of(id: Pid) -> io::Result<char> {
+    Ok(status_of(id)?.0)
+}
+
+/// Its state, and how often it has gone to sleep.
 fn status_of(id: Pid) -> io::Result<(char, Option<u64>)> {
     let status = match fs::read_to_string(format!("/proc/{id}/status")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(('X', None)),
@@ -137,7 +145,7 @@ mod tests {
             never_written.read(&mut [0; 7]).unwrap()
         });
         let tid = told.recv().unwrap();
-        let in_read = || {
+        let in_read = || -> io::Result<_> {
             Ok(match activity_of(tid)? {
                 Activity::Asleep(Sleep { call: Err(_), .. }) => Some(None), // Not shown here: nothing to test.
                 Activity::Asleep(sleep) if sleep.call.unwrap().number == libc::SYS_read => Some(Some(sleep)),
@@ -151,7 +159,7 @@ mod tests {
         assert_eq!([libc::SYS_read, libc::SYS_futex].map(|call| sleeps_in(tid, call)), [Some(true), Some(false)]);
         drop(keeps_waiting);
         assert_eq!(sleeper.join().unwrap(), 0);
-        let ended = || Ok((activity_of(tid)? == Activity::Ended).then_some(()));
+        let ended = || activity_of(tid).map(|activity| (activity == Activity::Ended).then_some(()));
         assert_eq!(look_until(SystemClock, ended).unwrap(), Some(()));
     }
 

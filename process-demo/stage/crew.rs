@@ -38,8 +38,8 @@
 //!         let asleep = crew.until_asleep_in(0, libc::SYS_read, SystemClock).unwrap();
 //!         assert!(matches!(asleep, Progress::Asleep(_)));
 //!         assert_eq!(crew.sleeps_in(0, libc::SYS_futex), Some(false));
-//!         let waits = || Ok((sleeps_in(crew.tid(1), libc::SYS_read) == Some(true)).then_some(()));
-//!         assert_eq!(look_until(SystemClock, waits).unwrap(), Some(()));
+//!         let waits = || Ok::<_, ()>((sleeps_in(crew.tid(1), libc::SYS_read) == Some(true)).then_some(()));
+//!         assert_eq!(look_until(SystemClock, waits), Ok(Some(())));
 //!         assert_eq!(crew.sleeps_in(1, libc::SYS_read), Some(false)); // For its next task, so this does not count.
 //!     }
 //!     to.write_all(b"abc").unwrap();
@@ -128,7 +128,13 @@ impl fmt::Display for Kind {
 }
 
 /// What a worker is to do with what is its own; a closure that captures nothing will do.
-pub type Task<W> = fn(&mut W, [u64; 3]) -> Result<u64>;
+pub type Task<W> = fn(&mut W, Arguments) -> Result<u64>;
+
+/// What a task is given; anything but numbers goes into what is the worker's own.
+pub type Arguments = [u64; 3];
+
+/// For a task that takes no arguments.
+pub const NOTHING: Arguments = [0; 3];
 
 /// What came of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -256,13 +262,13 @@ impl<W> Crew<W> {
     ///
     /// # Errors
     /// If the end of its process cannot be waited for; the task's own error is a reply.
-    pub fn ask(&mut self, worker: usize, task: Task<W>, arguments: [u64; 3]) -> Result<Reply> {
+    pub fn ask(&mut self, worker: usize, task: Task<W>, arguments: Arguments) -> Result<Reply> {
         self.tell(worker, task, arguments);
         self.hear(worker)
     }
 
     /// Has a worker do this, and does not wait for it. Each task that was told is to be heard once, in the same order.
-    pub fn tell(&mut self, worker: usize, task: Task<W>, [one, two, three]: [u64; 3]) {
+    pub fn tell(&mut self, worker: usize, task: Task<W>, [one, two, three]: Arguments) {
         let words = [(task as *const ()).expose_provenance() as u64, one, two, three];
         let _ = send(&self.workers[worker].line, words); // It fails if the worker has ended; that is heard then.
     }
@@ -293,7 +299,7 @@ impl<W> Crew<W> {
     /// # Errors
     /// If it comes to neither within ten seconds.
     pub fn until_asleep_in(&self, worker: usize, call: i64, clock: SystemClock) -> Result<Progress> {
-        let look = || {
+        let look = || -> Result<_> {
             let line = PollFd::new(self.workers[worker].line.as_fd(), PollFlags::POLLIN);
             if self.workers[worker].has_left || poll(&mut [line], PollTimeout::ZERO)? > 0 {
                 return Ok(Some(Progress::Over));

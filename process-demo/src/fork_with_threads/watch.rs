@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::thread::yield_now;
 
-use nix::errno::Errno;
 use nix::libc;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
+use process_demo::asleep::{Activity, SystemCall, activity_of, look_until};
 use shared::measure::SystemClock;
 
 /// What became of one child.
@@ -45,7 +44,6 @@ pub unsafe fn fork(work: impl FnOnce() -> u8) -> io::Result<Watched> {
     }
 }
 
-const PATIENCE_NS: u64 = 10_000_000_000; // Only a bound: to end or to fall asleep takes microseconds.
 const MOMENT_NS: u64 = 2_000_000_000; // For what is refused only for a moment, on a busy machine too.
 
 impl Watched {
@@ -55,20 +53,18 @@ impl Watched {
     /// If it does neither for long, or the kernel does not show in which call it sleeps.
     pub fn fate(&mut self, clock: SystemClock) -> io::Result<Fate> {
         let from_ns = clock.now_ns();
-        while clock.now_ns() - from_ns < PATIENCE_NS {
+        let fate = look_until(clock, || {
             if let Some(code) = self.end()? {
-                return Ok(Fate::Ended(code));
+                return Ok(Some(Fate::Ended(code)));
             }
             match self.sleeps_for_ever() {
-                Ok(true) => return Ok(Fate::Asleep),
-                Ok(false) => {}
                 // Not shown of one that ends at this moment, or becomes another program.
-                Err(_) if clock.now_ns() - from_ns < MOMENT_NS => {}
-                // Not every kernel is built to show it.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Errno::ENOSYS.into()),
-                Err(error) => return Err(error),
+                Err(_) if clock.now_ns() - from_ns < MOMENT_NS => Ok(None),
+                sleeps => sleeps.map(|sleeps| sleeps.then_some(Fate::Asleep)),
             }
-            yield_now(); // On one CPU, the child needs this one.
+        })?;
+        if let Some(fate) = fate {
+            return Ok(fate);
         }
         let call = fs::read_to_string(format!("/proc/{}/syscall", self.pid))?;
         let threads = self.threads()?;
@@ -97,20 +93,12 @@ impl Watched {
         Ok(self.sleeps()? && self.threads()? == 1 && self.sleeps()?)
     }
 
-    /// Is its first thread in such a call? See proc_pid_syscall(5): the call's number and its arguments, or `running`.
+    /// Is its first thread in such a call?
     fn sleeps(&self) -> io::Result<bool> {
-        let read = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", self.pid));
-        let call = read("syscall")?;
-        let words: Vec<&str> = call.split_whitespace().collect();
-        let argument = |at: usize| {
-            let word = words.get(at)?.trim_start_matches("0x");
-            u64::from_str_radix(word, 16).ok()
-        };
-        let is_futex = words.first().and_then(|number| number.parse().ok()) == Some(libc::SYS_futex);
-        let is_private = argument(2).is_some_and(|operation| operation & libc::FUTEX_PRIVATE_FLAG as u64 != 0);
-        let has_no_timeout = argument(4) == Some(0);
-        let sleeps = read("stat")?.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'));
-        Ok(is_futex && is_private && has_no_timeout && sleeps)
+        let Activity::Asleep(sleep) = activity_of(self.pid)? else { return Ok(false) };
+        let SystemCall { number, arguments: [_word, operation, _value, timeout, ..] } = sleep.call?;
+        let is_private = operation & libc::FUTEX_PRIVATE_FLAG as u64 != 0;
+        Ok(number == libc::SYS_futex && is_private && timeout == 0)
     }
 
     fn threads(&self) -> io::Result<usize> {
