@@ -2,12 +2,13 @@
 
 use std::io::{self, PipeReader, Read};
 use std::os::fd::AsFd;
-use std::thread::{self, Builder, yield_now};
+use std::thread::{self, Builder};
 
 use anyhow::Result;
 use crossbeam_channel::bounded;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
+use process_demo::asleep::look_until;
 use shared::measure::SystemClock;
 use threads_demo::thread_identity::{Registers, ThreadIdentity, registers, tids};
 
@@ -46,7 +47,8 @@ pub(super) fn look(clock: SystemClock) -> Result<(Vec<Seen>, Vec<Pid>)> {
         let mut threads = vec![introduce("first")?];
         for seen in told.iter().take(3) {
             let seen = seen?;
-            let asleep = Some(wait_until_asleep(seen.identity.tid, clock));
+            let found = look_until(clock, || registers(seen.identity.tid));
+            let asleep = Some(found.and_then(|found| found.ok_or_else(|| io::Error::other("never seen asleep"))));
             threads.push(Seen { asleep, ..seen });
         }
         threads[1..].sort_by_key(|seen| seen.name);
@@ -62,16 +64,4 @@ fn introduce(name: &'static str) -> io::Result<Seen> {
     let local = 0_u8;
     let local = std::ptr::from_ref(&local).addr();
     Ok(Seen { name, identity: ThreadIdentity::of_caller()?, local, asleep: None })
-}
-
-fn wait_until_asleep(tid: Pid, clock: SystemClock) -> io::Result<Registers> {
-    const PATIENCE_NS: u64 = 5_000_000_000; // Only a bound, for a kernel that never shows the thread asleep.
-    let from_ns = clock.now_ns();
-    loop {
-        match registers(tid)? {
-            Some(found) => return Ok(found),
-            None if clock.now_ns() - from_ns > PATIENCE_NS => return Err(io::Error::other("never seen asleep")),
-            None => yield_now(),
-        }
-    }
 }
