@@ -1,26 +1,30 @@
 //! Does a process sleep in the kernel, in which call, and is it still the same sleep?
 
-use std::fs;
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::libc;
-use nix::sched::sched_yield;
 use nix::unistd::Pid;
+use process_demo::asleep::{Activity, activity_of, look_until, state_of};
 use shared::measure::SystemClock;
-
-const PATIENCE_NS: u64 = 10_000_000_000; // A bound only, for a machine under load.
 
 /// Waits until the child sleeps, or has ended; true if it sleeps. What it does between two sleeps must be awake.
 pub fn wait_until_asleep(child: Pid, clock: SystemClock) -> Result<bool> {
-    let from_ns = clock.now_ns();
-    while clock.now_ns() - from_ns < PATIENCE_NS {
-        match state_of(&status_of(child)?) {
-            Some('S') => return Ok(true),
-            Some('Z' | 'X') => return Ok(false),
-            _ => sched_yield()?, // Lets it run, on one CPU too.
-        }
-    }
-    bail!("process {child} neither slept nor ended within ten seconds")
+    let look = || match state_of(child).context("looking at a process")? {
+        'S' => Ok(Some(true)),
+        'Z' | 'X' => Ok(Some(false)),
+        _ => anyhow::Ok(None),
+    };
+    look_until(clock, look)?.with_context(|| format!("process {child} neither slept nor ended within ten seconds"))
+}
+
+/// Waits until `who` names a process that is seen at two looks in the same sleep; none if that takes too long.
+pub fn wait_until_settled(mut who: impl FnMut() -> Result<Option<Pid>>) -> Result<Option<Nap>> {
+    let mut last = None;
+    look_until(SystemClock, || {
+        let nap = who()?.map(nap_of).transpose()?.flatten();
+        let same = nap.clone().filter(|_| nap == last);
+        last = nap;
+        Ok(same)
+    })
 }
 
 /// One sleep: as long as the count stays, it is the same one.
@@ -32,44 +36,25 @@ pub struct Nap {
 
 /// Where a process sleeps, if it does: how often it ever went to sleep, and by which call.
 pub fn nap_of(pid: Pid) -> Result<Option<Nap>> {
-    let status = status_of(pid)?;
-    if state_of(&status) != Some('S') {
-        return Ok(None);
-    }
-    let switches = field(&status, "voluntary_ctxt_switches:").and_then(|count| count.parse().ok());
-    Ok(Some(Nap { switches: switches.context("/proc does not count switches")?, call: call_of(pid) }))
+    let Activity::Asleep(sleep) = activity_of(pid).context("looking at a process")? else { return Ok(None) };
+    let switches = sleep.switches.context("/proc does not count switches")?;
+    let call = sleep.call.map_or_else(|_| "a call".to_owned(), |call| name_of(call.number));
+    Ok(Some(Nap { switches, call }))
 }
 
-/// The call that a sleeping process is in, by name; what /proc does not tell is a call without a name.
-fn call_of(pid: Pid) -> String {
-    let told = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
-    let number = told.split_whitespace().next().and_then(|word| word.parse().ok());
+fn name_of(number: i64) -> String {
     let name = match number {
-        Some(libc::SYS_read) => "read",
-        Some(libc::SYS_write) => "write",
-        Some(libc::SYS_recvfrom) => "recv",
-        Some(libc::SYS_recvmsg) => "recvmsg",
-        Some(libc::SYS_sendto) => "send",
-        Some(libc::SYS_sendmsg) => "sendmsg",
-        Some(libc::SYS_mq_timedreceive) => "mq_receive",
-        Some(libc::SYS_mq_timedsend) => "mq_send",
-        Some(libc::SYS_futex) => "futex",
-        Some(libc::SYS_rt_sigtimedwait) => "sigwait",
-        Some(number) => return format!("call {number}"),
-        None => "a call",
+        libc::SYS_read => "read",
+        libc::SYS_write => "write",
+        libc::SYS_recvfrom => "recv",
+        libc::SYS_recvmsg => "recvmsg",
+        libc::SYS_sendto => "send",
+        libc::SYS_sendmsg => "sendmsg",
+        libc::SYS_mq_timedreceive => "mq_receive",
+        libc::SYS_mq_timedsend => "mq_send",
+        libc::SYS_futex => "futex",
+        libc::SYS_rt_sigtimedwait => "sigwait",
+        number => return format!("call {number}"),
     };
     name.to_owned()
-}
-
-fn status_of(pid: Pid) -> Result<String> {
-    fs::read_to_string(format!("/proc/{pid}/status")).context("looking at a process")
-}
-
-/// R, S, D, T, Z and others, see proc_pid_status(5).
-fn state_of(status: &str) -> Option<char> {
-    field(status, "State:")?.chars().next()
-}
-
-fn field<'s>(status: &'s str, name: &str) -> Option<&'s str> {
-    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }

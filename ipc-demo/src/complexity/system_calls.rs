@@ -12,10 +12,9 @@ use nix::sched::sched_yield;
 use nix::unistd::{Pid, getpid};
 use process_demo::child::{Exit, fork};
 use process_demo::system_calls::{Calls, count};
-use shared::measure::SystemClock;
 
 use crate::abilities::lines::{BYTES, Between, Mechanism, Patience, Receiving, Sending};
-use crate::asleep::nap_of;
+use crate::asleep::wait_until_settled;
 use crate::peer_death::ways::{Names, Refusal};
 
 /// How often each call was made.
@@ -170,27 +169,18 @@ struct Turns {
     allowed: AtomicU64,
 }
 
-const PATIENCE_NS: u64 = 5_000_000_000; // A bound only.
-
 impl Turns {
     /// Allows each message once the receiver was seen twice in the same sleep.
     fn watch(&self, messages: u64) -> Result<()> {
-        let from_ns = SystemClock.now_ns();
         for message in 0..messages {
-            let mut last = None;
-            loop {
+            let waits = || {
                 let receiver = self.receiver.load(Acquire);
                 let waits = receiver != 0 && self.received.load(Acquire) == message;
-                let nap = if waits { nap_of(Pid::from_raw(receiver as i32))? } else { None };
-                if nap.is_some() && nap == last {
-                    break;
-                }
-                last = nap;
-                if SystemClock.now_ns() - from_ns > PATIENCE_NS {
-                    self.allowed.store(u64::MAX, Release); // Or they would wait for ever.
-                    bail!("never asleep");
-                }
-                sched_yield()?;
+                Ok(waits.then_some(Pid::from_raw(receiver as i32)))
+            };
+            if wait_until_settled(waits)?.is_none() {
+                self.allowed.store(u64::MAX, Release); // Or they would wait for ever.
+                bail!("never asleep");
             }
             self.allowed.store(message + 1, Release); // Tells the sender that the receiver sleeps.
         }

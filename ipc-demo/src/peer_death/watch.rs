@@ -3,16 +3,15 @@
 use std::io::{BufRead, BufReader, PipeReader};
 use std::os::fd::AsFd;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::poll::{PollFd, PollFlags, poll};
-use nix::sched::sched_yield;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use process_demo::child::{Child, Exit};
 
 use super::board::{Board, Side};
 use super::ways::CHANGED;
-use crate::asleep::{Nap, nap_of};
+use crate::asleep::{Nap, nap_of, wait_until_settled};
 
 /// What the survivor sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +38,6 @@ pub struct Watch {
     asleep: Option<Nap>,
 }
 
-const YIELDS: usize = 1_000_000; // Likewise.
 const LOOKS: usize = 2000; // A bound of some seconds: what never comes must not hang the demonstration.
 
 impl Watch {
@@ -57,31 +55,19 @@ impl Watch {
 
     /// Waits until it sleeps in its mechanism, seen at two looks as the same sleep.
     pub fn until_asleep(&mut self, board: &Board) -> Result<()> {
-        let mut last = None;
-        for _ in 0..LOOKS {
-            let nap = if board.has_begun(Side::Survivor) { nap_of(self.pid)? } else { None };
-            if nap.is_some() && nap == last {
-                self.asleep = nap;
-                return Ok(());
-            }
-            last = nap;
+        let begun = || {
             ensure!(!self.has_told(1)?, "the survivor answered before anybody died");
-        }
-        bail!("the survivor never slept in its mechanism")
+            Ok(board.has_begun(Side::Survivor).then_some(self.pid))
+        };
+        let nap = wait_until_settled(begun)?.context("the survivor never slept in its mechanism")?;
+        self.asleep = Some(nap);
+        Ok(())
     }
 
     /// Waits until the victim sleeps in its one call of the mechanism: it has begun, so its gate lies behind it.
     pub fn until_in_its_call(victim: Pid, board: &Board) -> Result<()> {
-        let mut last = None;
-        for _ in 0..YIELDS {
-            let nap = if board.has_begun(Side::Victim) { nap_of(victim)? } else { None };
-            if nap.is_some() && nap == last {
-                return Ok(());
-            }
-            last = nap;
-            sched_yield()?;
-        }
-        bail!("the victim never slept in the middle of its message")
+        let begun = || Ok(board.has_begun(Side::Victim).then_some(victim));
+        wait_until_settled(begun)?.map(drop).context("the victim never slept in the middle of its message")
     }
 
     /// Its answer once the other is dead and reaped.
