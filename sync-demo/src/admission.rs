@@ -1,20 +1,19 @@
 //! How many does a gate let in at once? One experiment for every lock and semaphore, with threads or processes.
 
-use std::thread;
-
-use anyhow::Result;
+use anyhow::{Context, Result};
+use nix::libc;
 use nix::unistd::Pid;
+use process_demo::asleep::{Activity, activity_of, look_until};
+use process_demo::crew::{Arguments, Crew, Kind, NOTHING};
 use shared::measure::SystemClock;
 use shared::{Cell, Column, Stage};
 
-use crate::asleep::asleep_on;
-use crate::gate::Gate;
+use crate::gate::{Gate, GoOut};
 use crate::room::Room;
-use crate::workers::Workers;
 
 /// What was seen at one gate.
 pub struct Seen {
-    pub workers: Workers,
+    pub workers: Kind,
     pub gate: &'static str,
     /// How many it should let in at once.
     pub admits: u32,
@@ -31,49 +30,91 @@ pub struct Seen {
     pub most: u32,
 }
 
-/// One more than it should admit come to stay; then a crowd enters and leaves, over and over.
-pub fn observe(stage: &mut Stage, workers: Workers, gate: &dyn Gate, admits: u32) -> Result<Seen> {
+/// What each worker has: the same gate as all others, and the same room.
+struct Visitor<'g> {
+    gate: &'g dyn Gate,
+    room: &'g Room,
+    go_out: Option<GoOut<'g>>,
+}
+
+impl Visitor<'_> {
+    fn come_to_stay(&mut self, _: Arguments) -> Result<u64> {
+        self.go_out = Some(self.gate.enter());
+        self.room.enter();
+        Ok(0)
+    }
+
+    fn go(&mut self, _: Arguments) -> Result<u64> {
+        self.room.leave();
+        self.go_out.take().context("it never came in")?();
+        Ok(0)
+    }
+
+    fn visit(&mut self, [times, ..]: Arguments) -> Result<u64> {
+        for _ in 0..times {
+            let go_out = self.gate.enter();
+            self.room.enter();
+            self.room.add();
+            self.room.leave();
+            go_out();
+        }
+        Ok(times)
+    }
+}
+
+/// As many as it should admit come to stay, and then a crowd, which stands at the gate until they go. From then on the
+/// crowd enters and leaves, over and over.
+pub fn observe(stage: &mut Stage, workers: Kind, gate: &dyn Gate, admits: u32) -> Result<Seen> {
     let room = Room::new()?;
-    let come = admits + 1;
-    let clock = stage.clock();
-    let stay = || gate.pass(&|| room.stay());
-    let (inside, asleep, was_open) = workers.run(come, &stay, |ids| {
-        let arrived = room.await_arrivals(admits);
-        let asleep = wait_until_one_sleeps(clock, ids, gate);
-        let found = (room.inside(), asleep, gate.is_open());
-        arrived.and(room.let_go(come)).map(|()| found)
-    })??;
     let entries_each = stage.by_effort(50, 1000, 10_000);
-    let crowd = 2 * come;
-    let visit = || (0..entries_each).for_each(|_| gate.pass(&|| room.visit()));
-    workers.run(crowd, &visit, |_| ())?;
-    let (entries, additions, most) = (u64::from(crowd) * entries_each, room.additions(), room.most());
+    let first = admits as usize; // Of the crowd.
+    let all = first + 2 * (first + 1);
+    let mut crew = Crew::of(workers, all, || Ok(Visitor { gate, room: &room, go_out: None }))?;
+    for worker in 0..first {
+        crew.ask(worker, Visitor::come_to_stay, NOTHING)?.value()?;
+    }
+    crew.tell(first, Visitor::visit, [entries_each, 0, 0]);
+    let asleep = wait_until_asleep(stage.clock(), crew.tid(first), gate);
+    let inside = room.inside();
+    let was_open = crew.ask(first + 1, |own, _| Ok(own.gate.is_open().into()), NOTHING)?.value()? > 0;
+    for worker in first + 1..all {
+        crew.tell(worker, Visitor::visit, [entries_each, 0, 0]);
+    }
+    for worker in 0..first {
+        crew.ask(worker, Visitor::go, NOTHING)?.value()?;
+    }
+    let entries = (first..all).map(|worker| crew.hear(worker)?.value()).sum::<Result<u64>>()?;
+    let (additions, most) = (room.additions(), room.most());
     let seen = Seen { workers, gate: gate.name(), admits, inside, asleep, was_open, entries, additions, most };
     seen.tell(stage);
     Ok(seen)
 }
 
 /// Two come to stay where there is no gate; returns how many were inside at once.
-pub fn observe_without(stage: &mut Stage, workers: Workers) -> Result<u32> {
+pub fn observe_without(stage: &mut Stage, workers: Kind) -> Result<u32> {
     let room = Room::new()?;
-    workers.run(2, &|| room.stay(), |_| room.await_arrivals(2).and(room.let_go(2)))??;
+    let mut crew = Crew::of(workers, 2, || Ok(&room))?;
+    for worker in 0..2 {
+        let come = |room: &mut &Room, _| {
+            room.enter();
+            Ok(0)
+        };
+        crew.ask(worker, come, NOTHING)?.value()?;
+    }
     let most = room.most();
     stage.fact(format!("Without a lock, two {workers} are inside at once"), most == 2, format!("{most} inside"));
     Ok(most)
 }
 
-/// Returns how many of them sleep at the gate, once one does.
-fn wait_until_one_sleeps(clock: SystemClock, ids: &[Pid], gate: &dyn Gate) -> Result<u32> {
-    const PATIENCE_NS: u64 = 5_000_000_000; // Only a bound, for a gate that lets in one too many.
-    let from_ns = clock.now_ns();
-    loop {
-        let sleeps = |&id| asleep_on(id, &gate.memory()).map(u32::from);
-        let asleep = ids.iter().map(sleeps).sum::<Result<u32>>()?;
-        if asleep > 0 || clock.now_ns() - from_ns > PATIENCE_NS {
-            return Ok(asleep);
-        }
-        thread::yield_now();
-    }
+/// Returns how many sleep on a word of the gate, which is one, or none if it does not come to that.
+fn wait_until_asleep(clock: SystemClock, id: Pid, gate: &dyn Gate) -> Result<u32> {
+    let look = || -> Result<_> {
+        let Activity::Asleep(sleep) = activity_of(id)? else { return Ok(None) };
+        let call = sleep.call.with_context(|| format!("/proc/{id}/syscall"))?;
+        let word = call.arguments[0] as usize;
+        Ok((call.number == libc::SYS_futex && gate.memory().contains(&word)).then_some(1))
+    };
+    Ok(look_until(clock, look)?.unwrap_or(0))
 }
 
 impl Seen {

@@ -9,11 +9,13 @@ use sync_demo::posix_semaphore::PosixSemaphore;
 use sync_demo::process_mutex::ProcessMutex;
 use sync_demo::semaphore::Semaphore;
 
+pub type GoOut<'g> = Box<dyn FnOnce() + 'g>;
+
 pub trait Gate: Sync {
     fn name(&self) -> &'static str;
 
-    /// Waits to be let in, works, goes out.
-    fn pass(&self, work: &dyn Fn());
+    /// Waits to be let in; whoever calls what it gets goes out.
+    fn enter(&self) -> GoOut<'_>;
 
     /// Whether one more would be let in at once.
     fn is_open(&self) -> bool;
@@ -30,9 +32,9 @@ impl Gate for Mutex<()> {
         "std Mutex"
     }
 
-    fn pass(&self, work: &dyn Fn()) {
-        let _guard = self.lock().unwrap();
-        work();
+    fn enter(&self) -> GoOut<'_> {
+        let guard = self.lock().unwrap();
+        Box::new(|| drop(guard))
     }
 
     fn is_open(&self) -> bool {
@@ -45,9 +47,9 @@ impl Gate for FutexMutex<()> {
         "futex mutex"
     }
 
-    fn pass(&self, work: &dyn Fn()) {
-        let _guard = self.lock();
-        work();
+    fn enter(&self) -> GoOut<'_> {
+        let guard = self.lock();
+        Box::new(|| drop(guard))
     }
 
     fn is_open(&self) -> bool {
@@ -60,9 +62,9 @@ impl Gate for ProcessMutex<()> {
         "process-shared pthread mutex"
     }
 
-    fn pass(&self, work: &dyn Fn()) {
-        let _guard = self.lock().expect(IN_ORDER);
-        work();
+    fn enter(&self) -> GoOut<'_> {
+        let guard = self.lock().expect(IN_ORDER);
+        Box::new(|| drop(guard))
     }
 
     fn is_open(&self) -> bool {
@@ -75,9 +77,9 @@ impl Gate for Semaphore {
         "Mutex and Condvar"
     }
 
-    fn pass(&self, work: &dyn Fn()) {
-        let _permit = self.acquire();
-        work();
+    fn enter(&self) -> GoOut<'_> {
+        let permit = self.acquire();
+        Box::new(|| drop(permit))
     }
 
     fn is_open(&self) -> bool {
@@ -90,10 +92,9 @@ impl Gate for PosixSemaphore {
         "POSIX semaphore"
     }
 
-    fn pass(&self, work: &dyn Fn()) {
+    fn enter(&self) -> GoOut<'_> {
         self.wait().expect(IN_ORDER);
-        work();
-        self.post().expect(IN_ORDER);
+        Box::new(|| self.post().expect(IN_ORDER))
     }
 
     fn is_open(&self) -> bool {

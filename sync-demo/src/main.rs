@@ -2,12 +2,10 @@
 #![deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
 
 mod admission;
-mod asleep;
 mod gate;
 mod mutex;
 mod room;
 mod semaphore;
-mod workers;
 
 const DEMOS: &[shared::Demo] = &[mutex::DEMO, semaphore::DEMO];
 

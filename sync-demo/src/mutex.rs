@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use anyhow::Result;
 use ipc_demo::shared_region::SharedRegion;
+use process_demo::crew::Kind;
 use shared::number::count;
 use shared::{Cell, Claim, Demo, Extras, Ruling, Snippet, Stage, Table, Verdict, refused};
 use sync_demo::futex_mutex::FutexMutex;
@@ -13,7 +14,6 @@ use sync_demo::process_mutex::ProcessMutex;
 
 use crate::admission::{Seen, columns, observe, observe_without};
 use crate::gate::Gate;
-use crate::workers::Workers;
 
 pub const DEMO: Demo = Demo {
     name: "mutex",
@@ -41,28 +41,27 @@ fn run(stage: &mut Stage) -> Result<()> {
         (&*place, ProcessMutex::init(regions[1].as_ptr().cast(), ())?)
     };
     stage.note("Workers enter a room that counts who is inside; each visitor adds to a total, in two steps.");
-    // Processes first: a fork copies only the thread that calls it, so there must be no other yet.
-    let processes = try_half(stage, Workers::Processes, &[pthread, futex])?;
-    let threads = half(stage, Workers::Threads, &[&Mutex::new(()), futex])?;
+    let processes = try_half(stage, Kind::Processes, &[pthread, futex])?;
+    let threads = half(stage, Kind::Threads, &[&Mutex::new(()), futex])?;
     cost::compare(stage)?;
     conclude(stage, &threads, processes.as_ref())
 }
 
 /// What was seen with one kind of worker.
 struct Half {
-    workers: Workers,
+    workers: Kind,
     without: u32,
     locks: Vec<Seen>,
 }
 
-fn half(stage: &mut Stage, workers: Workers, gates: &[&dyn Gate]) -> Result<Half> {
+fn half(stage: &mut Stage, workers: Kind, gates: &[&dyn Gate]) -> Result<Half> {
     let without = observe_without(stage, workers)?;
     let locks = gates.iter().map(|&gate| observe(stage, workers, gate, 1)).collect::<Result<_>>()?;
     Ok(Half { workers, without, locks })
 }
 
 /// None if this machine refuses it.
-fn try_half(stage: &mut Stage, workers: Workers, gates: &[&dyn Gate]) -> Result<Option<Half>> {
+fn try_half(stage: &mut Stage, workers: Kind, gates: &[&dyn Gate]) -> Result<Option<Half>> {
     match half(stage, workers, gates) {
         Ok(half) => Ok(Some(half)),
         Err(error) => {

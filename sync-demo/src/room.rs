@@ -1,11 +1,10 @@
-//! How many are inside at once? A room that counts, and in which visitors can be made to stay.
+//! How many are inside at once? A room that counts.
 
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::thread;
 
 use ipc_demo::shared_region::SharedRegion;
-use sync_demo::posix_semaphore::PosixSemaphore;
 
 /// A room for threads and for child processes alike: all of it lies in shared memory.
 pub struct Room {
@@ -18,48 +17,28 @@ struct Counts {
     inside: AtomicU32,
     most: AtomicU32,
     additions: AtomicU64,
-    arrived: PosixSemaphore,
-    leave: PosixSemaphore,
 }
 
 impl Room {
     pub fn new() -> io::Result<Room> {
-        let region = SharedRegion::new(size_of::<Counts>())?;
-        let counts = region.as_ptr().cast::<Counts>();
-        // SAFETY: the region is page-aligned, large enough, seen by nobody else yet, and lives as long as the room.
-        unsafe {
-            PosixSemaphore::init(&raw mut (*counts).arrived, 0)?;
-            PosixSemaphore::init(&raw mut (*counts).leave, 0)?;
-        }
-        Ok(Room { region })
+        Ok(Room { region: SharedRegion::new(size_of::<Counts>())? })
+    }
+
+    pub fn enter(&self) {
+        let inside = self.counts().inside.fetch_add(1, Relaxed) + 1;
+        self.counts().most.fetch_max(inside, Relaxed);
     }
 
     /// Adds one in two steps, as nobody should who is not alone.
-    pub fn visit(&self) {
-        self.enter();
+    pub fn add(&self) {
         let additions = &self.counts().additions;
         let seen = additions.load(Relaxed);
         thread::yield_now(); // Whoever can get in gets in now.
         additions.store(seen + 1, Relaxed);
-        self.leave();
     }
 
-    /// Stays inside until `let_go`.
-    pub fn stay(&self) {
-        self.enter();
-        let told = self.counts().arrived.post().and_then(|()| self.counts().leave.wait());
-        told.expect("the room's own semaphores are in order");
-        self.leave();
-    }
-
-    /// Waits until so many more have come to stay.
-    pub fn await_arrivals(&self, count: u32) -> io::Result<()> {
-        (0..count).try_for_each(|_| self.counts().arrived.wait())
-    }
-
-    /// Lets so many leave, those that have not arrived yet among them.
-    pub fn let_go(&self, count: u32) -> io::Result<()> {
-        (0..count).try_for_each(|_| self.counts().leave.post())
+    pub fn leave(&self) {
+        self.counts().inside.fetch_sub(1, Relaxed);
     }
 
     pub fn inside(&self) -> u32 {
@@ -75,18 +54,8 @@ impl Room {
         self.counts().additions.load(Relaxed)
     }
 
-    fn enter(&self) {
-        let inside = self.counts().inside.fetch_add(1, Relaxed) + 1;
-        self.counts().most.fetch_max(inside, Relaxed);
-    }
-
-    fn leave(&self) {
-        self.counts().inside.fetch_sub(1, Relaxed);
-    }
-
     fn counts(&self) -> &Counts {
-        // SAFETY: `new` has made the semaphores, the zeroed rest is atomic counts, and the region lives as long as
-        // this.
+        // SAFETY: the region is page-aligned, large enough and lives as long as this; zeroed, it is counts.
         unsafe { &*self.region.as_ptr().cast() }
     }
 }

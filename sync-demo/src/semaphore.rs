@@ -2,12 +2,12 @@
 
 use anyhow::{Context, Result};
 use ipc_demo::shared_region::SharedRegion;
+use process_demo::crew::Kind;
 use shared::{Claim, Demo, Extras, Ruling, Snippet, Stage, Table, refused};
 use sync_demo::posix_semaphore::PosixSemaphore;
 use sync_demo::semaphore::Semaphore;
 
 use crate::admission::{Seen, columns, observe};
-use crate::workers::Workers;
 
 pub const DEMO: Demo = Demo {
     name: "semaphore",
@@ -29,7 +29,6 @@ const PERMITS: [u32; 2] = [1, 3]; // With one it is a lock; with more it shows w
 fn run(stage: &mut Stage) -> Result<()> {
     stage.note("One worker more than there are permits comes to stay in a room; then a crowd comes and goes.");
     let mut seen = Vec::new();
-    // Processes first: a fork copies only the thread that calls it, so there must be no other yet.
     for permits in PERMITS {
         match between_processes(stage, permits) {
             Ok(found) => seen.push(found),
@@ -40,13 +39,13 @@ fn run(stage: &mut Stage) -> Result<()> {
         }
     }
     for permits in PERMITS {
-        seen.push(observe(stage, Workers::Threads, &Semaphore::new(permits as usize), permits)?);
+        seen.push(observe(stage, Kind::Threads, &Semaphore::new(permits as usize), permits)?);
     }
     let rows = |workers| seen.iter().filter(move |seen| seen.workers == workers).map(Seen::row);
     stage.show(Table {
         title: "How many were inside at once".to_owned(),
         columns: columns("semaphore"),
-        rows: rows(Workers::Threads).chain(rows(Workers::Processes)).collect(),
+        rows: rows(Kind::Threads).chain(rows(Kind::Processes)).collect(),
     });
     conclude(stage, &seen)
 }
@@ -55,7 +54,7 @@ fn between_processes(stage: &mut Stage, permits: u32) -> Result<Seen> {
     let region = SharedRegion::new(size_of::<PosixSemaphore>())?;
     // SAFETY: the region is page-aligned, large enough, seen by nobody else yet, and lives to the end of this function.
     let semaphore = unsafe { PosixSemaphore::init(region.as_ptr().cast(), permits) }?;
-    observe(stage, Workers::Processes, semaphore, permits)
+    observe(stage, Kind::Processes, semaphore, permits)
 }
 
 fn conclude(stage: &mut Stage, seen: &[Seen]) -> Result<()> {
@@ -65,7 +64,7 @@ fn conclude(stage: &mut Stage, seen: &[Seen]) -> Result<()> {
         [] => format!("{workers} not tried"),
         some => format!("{workers} {}", some.join(" and ")),
     };
-    let lists = [Workers::Threads, Workers::Processes].map(list).join(", ");
+    let lists = [Kind::Threads, Kind::Processes].map(list).join(", ");
     let crowds = seen.iter().all(Seen::kept_the_crowd);
     stage.fact("A crowd fills every permit and never exceeds them", crowds, &lists);
 
