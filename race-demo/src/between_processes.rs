@@ -2,7 +2,6 @@
 
 mod cost;
 mod counters;
-mod peer;
 mod trials;
 
 use std::fs;

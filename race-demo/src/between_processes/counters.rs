@@ -7,7 +7,7 @@ use race_demo::file_counter;
 use race_demo::shared_counter::SharedCounter;
 
 /// A count that several processes reach.
-pub trait Counter: Copy {
+pub trait Counter: Copy + Sync {
     const WHERE: &'static str;
     /// How the additions are kept.
     const FIX: &'static str;
@@ -20,6 +20,16 @@ pub trait Counter: Copy {
     fn add_in_two_steps(self, meanwhile: impl FnOnce()) -> Result<()>;
     /// Loses nothing.
     fn add(self) -> Result<()>;
+}
+
+/// What both sides do: returns how many additions were made.
+pub fn add_so_often(times: u64, add: impl Fn() -> Result<()>) -> Result<u64> {
+    let mut added = 0;
+    while added < times {
+        add()?;
+        added += 1;
+    }
+    Ok(added)
 }
 
 #[derive(Clone, Copy)]
