@@ -1,13 +1,14 @@
 //! Whose is a pid: a program's, or a process's?
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use nix::unistd::{Pid, getpid};
 use process_demo::child;
+use process_demo::crew::{Crew, Kind, NOTHING};
 use shared::Stage;
 
 /// What was seen, in short.
@@ -33,23 +34,12 @@ pub fn show(stage: &mut Stage) -> Result<Pids> {
 
 /// This process and two children, all alive at once.
 fn fork_twice(stage: &mut Stage) -> Result<(usize, usize, bool)> {
-    let (mut told, teller) = io::pipe().context("a pipe")?;
-    let (gate, _opener) = io::pipe().context("a pipe")?;
-    let tell_and_stay = || {
-        let told = (&teller).write_all(&getpid().as_raw().to_ne_bytes());
-        let stayed = (&gate).read_exact(&mut [0]); // Nobody ever writes: it stays until it is ended.
-        u8::from(told.and(stayed).is_err())
-    };
+    let mut children = Crew::of(Kind::Processes, 2, || Ok(()))?;
     let (mut made, mut seen) = (Vec::new(), Vec::new());
-    let mut children = Vec::new();
-    for _ in 0..2 {
-        // SAFETY: the child writes to a pipe and reads from another; nothing here is in shared memory.
-        let child = unsafe { child::fork(tell_and_stay) }.context("forking")?;
-        let mut pid = [0; 4];
-        told.read_exact(&mut pid)?;
-        made.push(child.pid());
-        seen.push(Pid::from_raw(i32::from_ne_bytes(pid)));
-        children.push(child); // It lives on while the next one is made.
+    for child in 0..2 {
+        made.push(children.pid(child).context("a child has ended")?);
+        let pid = children.ask(child, |_, _| Ok(getpid().as_raw() as u64), NOTHING)?.value()?;
+        seen.push(Pid::from_raw(pid as i32));
     }
     let agreed = made == seen;
     stage.fact("Each child sees the pid that its parent was given", agreed, in_words(&made));

@@ -1,13 +1,12 @@
 //! What does each process see at the same address when one of them writes?
 
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
-
 use anyhow::{Context, Result};
-use process_demo::child;
+use process_demo::crew::{Arguments, Crew, Kind, NOTHING, Task};
 use process_demo::foreign_memory;
+use process_demo::page::Page;
 use shared::{Cell, Column, Stage, Table};
 
-use super::sight::{Pages, Sight};
+use super::sight::{Sight, Words};
 
 /// What was seen, in short.
 pub struct Values {
@@ -62,31 +61,34 @@ pub fn show(stage: &mut Stage) -> Result<Values> {
 }
 
 fn take_course() -> Result<Course> {
-    let pages = Pages::new()?;
-    pages.write(1);
-    let before = pages.look();
-    let (mut from_child, mut to_parent) = io::pipe().context("a pipe")?;
-    let (mut from_parent, mut to_child) = io::pipe().context("a pipe")?;
-    let work = || u8::from(live(&pages, &mut to_parent, &mut from_parent).is_err());
-    // SAFETY: the child uses the pages by atomics, and pipes; neither owns anything in the shared page.
-    let child = unsafe { child::fork(work) }.context("forking")?;
-    let theirs = Sight::receive(&mut from_child)?; // Once it is here, the child has written.
-    let child_wrote = (pages.look(), theirs);
+    let copied = Page::copied_by_fork().context("mapping a page")?;
+    let shared = Page::shared_by_fork().context("mapping a shared page")?;
+    let words = Words { copied: copied.word(), shared: shared.word() };
+    words.write(1);
+    let before = words.look();
+    let mut child = Crew::of(Kind::Processes, 1, || Ok(words))?;
+    let write = |words: &mut Words<'_>, [value, ..]: Arguments| {
+        words.write(value);
+        Ok(0)
+    };
+    child.ask(0, write, [2, 0, 0])?.value()?;
+    let child_wrote = (words.look(), sight_of(&mut child)?);
     let address = child_wrote.0.copied_at as usize;
-    let read_from_outside = foreign_memory::read_word(child.pid(), address).map_err(|error| error.to_string());
-    pages.write(3);
-    to_child.write_all(&[0])?; // The child looks again after this.
-    let theirs = Sight::receive(&mut from_child)?;
-    Ok(Course { before, child_wrote, parent_wrote: (pages.look(), theirs), read_from_outside })
+    let pid = child.pid(0).context("the child has ended")?;
+    let read_from_outside = foreign_memory::read_word(pid, address).map_err(|error| error.to_string());
+    words.write(3);
+    let parent_wrote = (words.look(), sight_of(&mut child)?);
+    Ok(Course { before, child_wrote, parent_wrote, read_from_outside })
 }
 
-/// The child's life: write and tell, then look and tell whenever it is asked to.
-fn live(pages: &Pages, to_parent: &mut PipeWriter, from_parent: &mut PipeReader) -> io::Result<()> {
-    pages.write(2);
-    loop {
-        pages.look().send(to_parent)?;
-        from_parent.read_exact(&mut [0])?;
-    }
+fn sight_of<'p>(child: &mut Crew<Words<'p>>) -> Result<Sight> {
+    let mut ask = |what: Task<Words<'p>>| child.ask(0, what, NOTHING)?.value();
+    Ok(Sight {
+        copied_at: ask(|words, _| Ok(words.look().copied_at))?,
+        copied: ask(|words, _| Ok(words.look().copied))?,
+        shared_at: ask(|words, _| Ok(words.look().shared_at))?,
+        shared: ask(|words, _| Ok(words.look().shared))?,
+    })
 }
 
 fn table(moments: &[(&str, Sight, Option<Sight>)]) -> Table {
