@@ -1,10 +1,9 @@
 //! Where do forks from a process with threads happen? In a process that exists for that alone.
 
-use std::io::{self, Read, Write};
+use std::io;
 
-use anyhow::{Context, Result, bail};
-use nix::libc;
-use process_demo::child::{self, Exit};
+use anyhow::{Context, Result};
+use process_demo::crew::{Crew, Kind, NOTHING};
 
 /// How often it was tried, and what became of the children.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,27 +24,14 @@ impl Tally {
 }
 
 /// Performs the scene in a process of its own, which may start threads and fork beside them; its tally comes back.
-pub fn perform(scene: impl FnOnce() -> io::Result<Tally>) -> Result<Tally> {
-    let (mut told, mut teller) = io::pipe().context("a pipe")?;
-    let work = move || match scene() {
-        Ok(tally) => u8::from(teller.write_all(tally.words().map(u32::to_ne_bytes).as_flattened()).is_err()),
-        Err(error) => {
-            let _ = teller.write_all(error.to_string().as_bytes()); // Without it, the number has to do.
-            error.raw_os_error().unwrap_or(libc::EIO) as u8
-        }
+pub fn perform<S: Fn() -> io::Result<Tally> + Sync>(scene: S) -> Result<Tally> {
+    let mut victim = Crew::of(Kind::Processes, 1, || Ok((&scene, [0; 4])))?;
+    let run = |(scene, words): &mut (&S, [u32; 4]), _| {
+        *words = scene()?.words();
+        Ok(0)
     };
-    // SAFETY: the child uses a pipe and what it makes itself; nothing here is in shared memory.
-    let victim = unsafe { child::fork(work) }.context("forking")?;
-    let mut heard = Vec::new();
-    told.read_to_end(&mut heard)?; // Until it has ended: its children hold the pipe too, and end before it.
-    let exit = victim.wait()?;
-    if let (Exit::Code(0), ([a, b, c, d], [])) = (exit, heard.as_chunks::<4>()) {
-        let [tried, asleep, done, still_asleep] = [a, b, c, d].map(|word| u32::from_ne_bytes(*word));
-        return Ok(Tally { tried, asleep, done, still_asleep });
-    }
-    let why = format!("a process that forks beside threads: {}", String::from_utf8_lossy(&heard));
-    match exit {
-        Exit::Code(number @ 1..) => Err(io::Error::from_raw_os_error(number)).context(why),
-        exit => bail!("{why} ({exit})"),
-    }
+    victim.ask(0, run, NOTHING)?.value().context("a process that forks beside threads")?;
+    let mut word = |at| victim.ask(0, |(_, words), [at, ..]| Ok(words[at as usize].into()), [at, 0, 0])?.value();
+    let [tried, asleep, done, still_asleep] = [word(0)?, word(1)?, word(2)?, word(3)?].map(|word| word as u32);
+    Ok(Tally { tried, asleep, done, still_asleep })
 }
