@@ -1,19 +1,17 @@
 //! What happens when a process has as many signals pending as it may?
 
-use std::fs::{self, File};
-use std::io::{Read, Write, pipe};
-use std::os::fd::OwnedFd;
+use std::fs;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use ipc_demo::queued_signal::{block, send};
 use nix::errno::Errno;
-use nix::libc::{self, c_int};
+use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use process_demo::child::{Exit, fork};
+use process_demo::crew::{Crew, Kind, NOTHING};
 use shared::Stage;
 use shared::number::count;
 
-use super::sent::{decoded, kill, report};
+use super::sent::{kill, taken_by};
 
 const ROOM: u64 = 50; // For a limit that is soon reached.
 const MOST: usize = 10_000; // If this many are accepted, there is no such limit here.
@@ -22,23 +20,15 @@ const MOST: usize = 10_000; // If this many are accepted, there is no such limit
 pub fn show(stage: &mut Stage) -> Result<()> {
     let signals = [libc::SIGUSR1, libc::SIGRTMIN()];
     block(&signals)?;
-    let (gate, opener) = pipe().context("a pipe")?;
-    let (told, teller) = pipe().context("a pipe")?;
-    let (gate, told) = (File::from(OwnedFd::from(gate)), File::from(OwnedFd::from(told)));
-    let work = move || u8::from(be_full(&signals, &gate, &File::from(OwnedFd::from(teller))).is_err());
-    // SAFETY: the child takes its signals and uses two pipes; nothing here is in shared memory.
-    let child = unsafe { fork(work) }.context("starting a process")?;
-    (&told).read_exact(&mut [0])?; // The limit is set.
-    let mut results = (0..MOST).map(|value| send(child.pid(), libc::SIGRTMIN(), value));
+    let mut child = Crew::of(Kind::Processes, 1, || Ok(&signals[..]))?;
+    child.ask(0, |_, _| lower_the_limit(), NOTHING)?.value()?;
+    let pid = child.pid(0).context("the receiver has ended")?;
+    let mut results = (0..MOST).map(|value| send(pid, libc::SIGRTMIN(), value));
     let mut accepted = 0;
     let error = results.find_map(|result| result.map(|()| accepted += 1).err());
-    let standard = kill(child.pid(), libc::SIGUSR1);
-    (&opener).write_all(&[0])?;
-    let mut bytes = Vec::new();
-    (&told).read_to_end(&mut bytes)?;
-    ensure!(child.wait()? == Exit::Code(0), "the receiver failed");
+    let standard = kill(pid, libc::SIGUSR1);
     let (first, queued): (Vec<_>, Vec<_>) =
-        decoded(&bytes).into_iter().partition(|(signal, _)| *signal == libc::SIGUSR1);
+        taken_by(&mut child)?.into_iter().partition(|(signal, _)| *signal == libc::SIGUSR1);
 
     let error = error.and_then(|error| error.raw_os_error()).map(Errno::from_raw);
     let then = error.map_or("no error".to_owned(), |errno| format!("{errno:?}"));
@@ -53,13 +43,10 @@ pub fn show(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-/// In the child: lowers the limit, says so, waits until everything is sent, and reports.
-fn be_full(signals: &[c_int], gate: &File, mut teller: &File) -> Result<()> {
+fn lower_the_limit() -> Result<u64> {
     let (_, hard) = getrlimit(Resource::RLIMIT_SIGPENDING)?;
-    setrlimit(Resource::RLIMIT_SIGPENDING, (pending_of_user()? + ROOM).min(hard), hard)?;
-    teller.write_all(&[0])?;
-    (&*gate).read_exact(&mut [0])?;
-    report(signals, &mut teller)
+    let limit = (pending_of_user()? + ROOM).min(hard);
+    Ok(setrlimit(Resource::RLIMIT_SIGPENDING, limit, hard).map(|()| limit)?)
 }
 
 /// The limit counts all signals that are queued for this user's processes.

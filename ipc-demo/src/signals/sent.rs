@@ -1,16 +1,14 @@
 //! Which signals merge, and in which order do they come?
 
-use std::fs::File;
-use std::io::{self, Read, Write, pipe};
-use std::os::fd::OwnedFd;
+use std::io;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use ipc_demo::queued_signal::{Taken, block, send, take};
 use nix::errno::Errno;
 use nix::libc::{self, c_int};
 use nix::unistd::Pid;
-use process_demo::child::{Exit, fork};
+use process_demo::crew::{self, Crew, NOTHING};
 use shared::{Cell, Column, Mood, Stage, Table};
 
 pub const COUNT: usize = 100;
@@ -47,38 +45,27 @@ pub fn show(stage: &mut Stage) -> Result<Vec<Kind>> {
 
 /// Sends the highest number first, and returns what a child then found, in its order.
 fn send_all(kinds: &[Kind], signals: &[c_int]) -> Result<Vec<(c_int, usize)>> {
-    let (gate, opener) = pipe().context("a pipe")?;
-    let (told, teller) = pipe().context("a pipe")?;
-    let (gate, told) = (File::from(OwnedFd::from(gate)), File::from(OwnedFd::from(told)));
-    let work = move || {
-        let opened = (&gate).read_exact(&mut [0]);
-        u8::from(opened.is_err() || report(signals, &mut &teller).is_err())
-    };
-    // SAFETY: the child takes its signals and uses two pipes; nothing here is in shared memory.
-    let child = unsafe { fork(work) }.context("starting a process")?;
+    let mut child = Crew::of(crew::Kind::Processes, 1, || Ok(signals))?;
+    let pid = child.pid(0).context("the receiver has ended")?;
     for kind in kinds.iter().rev() {
-        (1..=COUNT).try_for_each(|value| (kind.send)(child.pid(), kind.signal, value)).context(kind.name)?;
+        (1..=COUNT).try_for_each(|value| (kind.send)(pid, kind.signal, value)).context(kind.name)?;
     }
-    (&opener).write_all(&[0])?;
-    let mut bytes = Vec::new();
-    (&told).read_to_end(&mut bytes)?;
-    ensure!(child.wait()? == Exit::Code(0), "the receiver failed");
-    Ok(decoded(&bytes))
+    taken_by(&mut child)
 }
 
-/// Writes the number and value of every pending signal.
-pub fn report(signals: &[c_int], to: &mut impl Write) -> Result<()> {
-    while let Some(Taken { signal, number, .. }) = take(signals, Duration::ZERO)? {
-        to.write_all(&[signal as usize, number].map(usize::to_ne_bytes).concat())?;
+/// Has a child take every pending signal; their numbers and values.
+pub fn taken_by<'s>(child: &mut Crew<&'s [c_int]>) -> Result<Vec<(c_int, usize)>> {
+    let take_one = |signals: &mut &'s [c_int], _| {
+        let taken = take(signals, Duration::ZERO)?;
+        Ok(taken.map_or(0, |Taken { signal, number, .. }| (signal as u64) << 32 | number as u64))
+    };
+    let mut taken = Vec::new();
+    loop {
+        match child.ask(0, take_one, NOTHING)?.value()? {
+            0 => return Ok(taken),
+            both => taken.push(((both >> 32) as c_int, both as u32 as usize)),
+        }
     }
-    Ok(())
-}
-
-/// Signals with their numbers.
-pub fn decoded(bytes: &[u8]) -> Vec<(c_int, usize)> {
-    const WORD: usize = size_of::<usize>();
-    let number = |bytes: &[u8]| usize::from_ne_bytes(bytes.try_into().unwrap_or_default());
-    bytes.chunks_exact(2 * WORD).map(|pair| (number(&pair[..WORD]) as c_int, number(&pair[WORD..]))).collect()
 }
 
 /// By libc: nix has no names for real-time signals.
