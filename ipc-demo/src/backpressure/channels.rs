@@ -1,14 +1,11 @@
 //! How much do channels between threads take?
 
-use std::fs::File;
-use std::io::{Read, Write, pipe};
-use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use nix::unistd::{getpid, gettid};
-use process_demo::child::{Exit, fork};
+use process_demo::crew::{Crew, Kind, NOTHING};
 use process_demo::memory_of;
 use shared::Stage;
 
@@ -35,19 +32,17 @@ pub fn measure_unbounded(stage: &Stage) -> Result<Vec<Row>> {
     Ok(vec![apart("std mpsc::channel", &by_std)?, apart("crossbeam unbounded", &by_crossbeam)?])
 }
 
-fn apart(name: &str, fill: &dyn Fn() -> Result<[u64; 3]>) -> Result<Row> {
-    let (report, teller) = pipe().context("a pipe")?;
-    let work = move || {
-        let told = fill().and_then(|all| Ok((&teller).write_all(&all.map(u64::to_ne_bytes).concat())?));
-        u8::from(told.is_err())
+type Fill<'a> = &'a (dyn Fn() -> Result<[u64; 3]> + Sync);
+
+fn apart<'a>(name: &str, fill: Fill<'a>) -> Result<Row> {
+    let mut child = Crew::of(Kind::Processes, 1, || Ok((fill, [0; 3])))?;
+    let run = |(fill, numbers): &mut (Fill<'a>, [u64; 3]), _| {
+        *numbers = fill()?;
+        Ok(0)
     };
-    // SAFETY: the child fills memory of its own and writes to a pipe; nothing here is in shared memory.
-    let child = unsafe { fork(work) }.context("starting a process")?;
-    let mut bytes = Vec::new();
-    File::from(OwnedFd::from(report)).read_to_end(&mut bytes)?;
-    ensure!(child.wait()? == Exit::Code(0), "{name} failed");
-    let numbers: Vec<u64> = bytes.chunks_exact(8).map(|one| u64::from_ne_bytes(one.try_into().unwrap())).collect();
-    let [messages, by_bytes, arrived] = numbers.try_into().ok().context("three numbers")?;
+    child.ask(0, run, NOTHING)?.value().with_context(|| name.to_owned())?;
+    let mut number = |at| child.ask(0, |(_, numbers), [at, ..]| Ok(numbers[at as usize]), [at, 0, 0])?.value();
+    let (messages, by_bytes, arrived) = (number(0)?, number(1)?, number(2)?);
     let (then, bytes) = (Then::Grows { by_bytes }, messages * BYTES as u64);
     Ok(Row { name: name.to_owned(), messages: Some(messages), bytes, then, arrived })
 }

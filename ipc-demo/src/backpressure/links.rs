@@ -1,14 +1,11 @@
 //! How much do pipes, sockets and queues take?
 
-use std::fs::File;
-use std::io::{Read, Write, pipe};
-use std::os::fd::OwnedFd;
-
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::RcvBuf;
-use process_demo::child::{Child, Exit, fork};
+use process_demo::child::{Exit, fork};
+use process_demo::crew::{Arguments, Crew, Kind};
 use shared::Stage;
 
 use super::message::{BYTES, message, number_of};
@@ -21,7 +18,7 @@ pub fn measure(stage: &Stage, way: Way) -> Result<Row> {
     let Link { to, from } = way.link(&Names { directory: stage.directory(), queue: &queue })?;
     // For one that never refuses: more than its reader's buffer has bytes for, whatever this machine's is.
     let most_bytes = if way == Way::Udp { getsockopt(&from, RcvBuf)? as u64 + 1 } else { u64::MAX };
-    let reader = Reader::start(way, from)?;
+    let mut reader = Crew::of(Kind::Processes, 1, || Ok((way, &from)))?; // It reads nothing until it is told to.
     let (mut bytes, mut error) = (0, None);
     let (messages, waiting) = loop {
         error = fill(&to, &mut bytes, most_bytes)?.or(error);
@@ -37,7 +34,7 @@ pub fn measure(stage: &Stage, way: Way) -> Result<Row> {
         }
         bytes = (number + 1) * BYTES as u64; // TCP moves what it has: there was room again. So once more.
     };
-    let arrived = reader.go_on(messages + u64::from(waiting.is_some()))?;
+    let arrived = reader.ask(0, read_on, [messages + u64::from(waiting.is_some()), 0, 0])?.value()?;
     let name = way.name().to_owned();
     let row = |then| Row { name, messages: Some(messages), bytes: messages * BYTES as u64, then, arrived };
     let Some(writer) = waiting else { return Ok(row(Then::Loses)) };
@@ -65,50 +62,19 @@ fn place(bytes: u64) -> (u64, usize) {
     (bytes / BYTES as u64, bytes as usize % BYTES)
 }
 
-/// A child that has the reading end, and reads nothing until it is told to go on.
-struct Reader {
-    child: Child,
-    gate: File,
-    report: File,
-}
-
-impl Reader {
-    fn start(way: Way, from: End) -> Result<Reader> {
-        let (gate, opener) = pipe().context("a pipe")?;
-        let (report, teller) = pipe().context("a pipe")?;
-        let work = move || u8::from(read_on(way, &from, gate.into(), teller.into()).is_err());
-        // SAFETY: the child only reads and writes descriptors; nothing here is in shared memory.
-        let child = unsafe { fork(work) }.context("starting a process")?;
-        let file = File::from(OwnedFd::from(opener));
-        Ok(Reader { child, gate: file, report: File::from(OwnedFd::from(report)) })
-    }
-
-    /// It reads so many messages, or what is there if some may be lost; returns how many were whole and in order.
-    fn go_on(mut self, expected: u64) -> Result<u64> {
-        self.gate.write_all(&expected.to_ne_bytes())?;
-        let mut arrived = [0; size_of::<u64>()];
-        self.report.read_exact(&mut arrived).context("the reader found something wrong")?;
-        ensure!(self.child.wait()? == Exit::Code(0), "the reader failed");
-        Ok(u64::from_ne_bytes(arrived))
-    }
-}
-
-/// In the child.
-fn read_on(way: Way, from: &End, gate: OwnedFd, report: OwnedFd) -> Result<()> {
-    let mut expected = [0; size_of::<u64>()];
-    File::from(gate).read_exact(&mut expected)?;
-    let expected = u64::from_ne_bytes(expected);
-    if way == Way::Udp {
+/// In the child: reads so many messages, or what is there if some may be lost; how many were whole and in order.
+fn read_on((way, from): &mut (Way, &End), [expected, ..]: Arguments) -> Result<u64> {
+    if *way == Way::Udp {
         from.never_block()?; // What was sent to this machine itself is there, or nowhere.
     }
-    let (mut arrived, mut next) = (0u64, 0);
+    let (mut arrived, mut next) = (0, 0);
     while arrived < expected {
         let Some(bytes) = whole_message(from)? else { break };
         let number = number_of(&bytes)?;
-        ensure!(number == next || (way == Way::Udp && number > next), "message {number} came in place of {next}");
+        ensure!(number == next || (*way == Way::Udp && number > next), "message {number} came in place of {next}");
         (arrived, next) = (arrived + 1, number + 1);
     }
-    Ok(File::from(report).write_all(&arrived.to_ne_bytes())?)
+    Ok(arrived)
 }
 
 /// None if it would have to wait, and may not.
