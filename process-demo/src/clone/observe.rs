@@ -1,19 +1,20 @@
 //! What of its parent's does a new task share? Six observations, each made by the parent after the task has acted.
 
-use std::env;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{BorrowedFd, IntoRawFd, RawFd};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
+use std::{array, env};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sched::CloneFlags;
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, chdir, getpid};
+use process_demo::crew::{Crew, Kind, NOTHING, Reply};
 use process_demo::page::Page;
 use process_demo::{child, task};
 
@@ -34,28 +35,19 @@ pub enum Way {
 
 /// Makes a task that way, in a process of its own, since the task changes what its maker is; or says why the kernel refused.
 pub fn observe(way: Way) -> Result<Result<Seen, Errno>> {
-    let (mut reports, mut reporter) = io::pipe().context("a pipe")?;
     let page = Page::shared_by_fork().context("mapping a page")?;
-    let work = || {
-        let report = match Maker::new(page.word()).and_then(|maker| maker.make(way)) {
-            Ok(seen) => seen.map(u8::from),
-            Err(errno) => [REFUSED, errno as u8, 0, 0, 0, 0], // All of Linux's numbers are below 256.
-        };
-        u8::from(reporter.write_all(&report).is_err())
+    let told = page.word();
+    let mut maker = Crew::of(Kind::Processes, 1, || Ok((told, way)))?;
+    // The first of what is observed is the lowest bit.
+    let make = |(told, way): &mut (&AtomicU64, Way), _| {
+        let seen = Maker::new(told)?.make(*way)?;
+        Ok(seen.iter().rev().fold(0, |bits, &shared| bits << 1 | u64::from(shared)))
     };
-    // SAFETY: what the two share is a page of atomics and a pipe.
-    let maker = unsafe { child::fork(work) }.context("forking")?;
-    let exit = maker.wait()?;
-    ensure!(exit == child::Exit::Code(0), "the parent of a task ended with {exit}");
-    let mut report = [0; OBSERVED.len()];
-    reports.read_exact(&mut report)?;
-    Ok(match report {
-        [REFUSED, errno, ..] => Err(Errno::from_raw(errno.into())),
-        seen => Ok(seen.map(|shared| shared == 1)),
-    })
+    match maker.ask(0, make, NOTHING)? {
+        Reply::Failed { errno, .. } => Ok(Err(errno)),
+        reply => reply.value().map(|bits| Ok(array::from_fn(|at| bits >> at & 1 == 1))),
+    }
 }
-
-const REFUSED: u8 = 2; // Neither of the two values of a bool.
 
 /// What the maker has, for the task to change.
 struct Maker<'p> {
