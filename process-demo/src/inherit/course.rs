@@ -1,11 +1,10 @@
 //! What does one maker see of one thing that it passes on, in one way?
 
-use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
-use anyhow::{Context, Result, bail, ensure};
-use process_demo::child::{self, Exit};
+use anyhow::{Context, Result, ensure};
+use process_demo::crew::{Arguments, Crew, Kind, Reply};
 use shared::refused;
 
 use super::create::{LATER, SET, Way, create, receive, send};
@@ -14,34 +13,20 @@ use super::things::THINGS;
 
 /// Runs the thing's course in a process of its own, so that no row changes another; or says why this machine refuses it.
 pub fn observe(directory: &Path, way: Way, thing: usize) -> Result<Result<Seen, String>> {
-    let (told, mut teller) = io::pipe().context("a pipe")?;
-    let work = move || {
-        let report = match run(directory, way, thing) {
-            Ok(seen) => seen.to_array().map(|value| value.map_or("-".to_owned(), |value| value.to_string())).join(" "),
-            Err(error) => match refused(&error) {
-                Some(why) => format!("{REFUSED}{why}"),
-                None => format!("{FAILED}{error:#}"),
-            },
-        };
-        u8::from(teller.write_all(report.as_bytes()).is_err())
+    type Maker<'d> = (&'d Path, Way, [Option<u64>; 7]);
+    let mut maker = Crew::of(Kind::Processes, 1, || Ok((directory, way, [None; 7])))?;
+    let run_it = |(directory, way, seen): &mut Maker<'_>, [thing, ..]: Arguments| {
+        *seen = run(directory, *way, thing as usize)?.to_array();
+        Ok(0)
     };
-    // SAFETY: what the two share are pipes.
-    let maker = unsafe { child::fork(work) }.context("forking")?;
-    let told = io::read_to_string(told)?;
-    let exit = maker.wait()?;
-    ensure!(exit == Exit::Code(0), "the parent of a task ended with {exit}");
-    if let Some(why) = told.strip_prefix(REFUSED) {
-        return Ok(Err(why.to_owned()));
+    if let Err(error) = maker.ask(0, run_it, [thing as u64, 0, 0])?.value() {
+        let why = refused(&error).ok_or_else(|| error.context(format!("{}, {}", THINGS[thing].name, way.name())))?;
+        return Ok(Err(why));
     }
-    let values = told.split(' ').map(|word| word.parse().ok()).collect::<Vec<_>>();
-    match <[Option<u64>; 7]>::try_from(values) {
-        Ok(values) if !told.starts_with(FAILED) => Ok(Ok(Seen::from_array(values))),
-        _ => bail!("{}, {}: {}", THINGS[thing].name, way.name(), told.trim_start_matches(FAILED)),
-    }
+    let value = |(.., seen): &mut Maker<'_>, [at, ..]: Arguments| seen[at as usize].context("nothing");
+    let values = [0, 1, 2, 3, 4, 5, 6].map(|at| maker.ask(0, value, [at, 0, 0]).and_then(Reply::value).ok());
+    Ok(Ok(Seen::from_array(values)))
 }
-
-const REFUSED: &str = "refused ";
-const FAILED: &str = "failed ";
 
 fn run(directory: &Path, way: Way, thing: usize) -> Result<Seen> {
     match THINGS[thing].how {

@@ -6,11 +6,12 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::path::Path;
 use std::thread;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
-use process_demo::child::{self, Exit};
+use process_demo::child;
+use process_demo::crew::{self, Crew, NOTHING};
 use shared::{Cell, Column, Mood, Stage, Table};
 
 use super::files::{borrowed, survivor, unnamed};
@@ -166,24 +167,12 @@ pub fn show_closing(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-const LOST: u8 = 0; // What it exits with.
-const HELD: u8 = 1;
-const FAILED: u8 = 2;
-
 /// Is the lock still held after the act? Tried in a process of its own.
 fn in_a_process(directory: &Path, kind: Kind, act: Act) -> Result<bool> {
-    let work = || match holds_after(directory, kind, act) {
-        Ok(true) => HELD,
-        Ok(false) => LOST,
-        Err(_) => FAILED,
-    };
-    // SAFETY: the child uses a file of its own; nothing here is in shared memory.
-    let holder = unsafe { child::fork(work) }.context("forking")?;
-    match holder.wait()? {
-        exit if exit == Exit::Code(HELD.into()) => Ok(true),
-        exit if exit == Exit::Code(LOST.into()) => Ok(false),
-        _ => bail!("this file system has no such lock, or nothing could be made to try it with"),
-    }
+    let mut holder = Crew::of(crew::Kind::Processes, 1, || Ok((directory, kind, act)))?;
+    let try_it = |(directory, kind, act): &mut (&Path, Kind, Act), _| Ok(holds_after(directory, *kind, *act)?.into());
+    let held = holder.ask(0, try_it, NOTHING)?.value();
+    Ok(held.context("this file system has no such lock, or nothing could be made to try it with")? == 1)
 }
 
 fn holds_after(directory: &Path, kind: Kind, act: Act) -> Result<bool> {

@@ -7,9 +7,11 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::thread;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::unistd::{Pid, getpid, getppid, gettid};
+use process_demo::asleep::look_until;
+use shared::measure::SystemClock;
 
 use super::memory::{peek, poke};
 use super::thing::{How, InTurn, NOWHERE, Places, Thing, nothing};
@@ -45,32 +47,27 @@ pub const PROGRAM_COUNTER: Thing = Thing { name: "program counter", how: How::Fr
 
 /// At which instruction the maker is, and the task, which waits: in different calls if each has a counter of its own.
 fn counters(task: Pid) -> Result<[u64; 2]> {
-    for _ in 0..LOOKS {
-        let theirs = fs::read_to_string(format!("/proc/{task}/syscall")).map_err(unless_built);
-        let theirs = theirs.context("asking where a task is")?;
-        if theirs.trim() == "running" {
-            thread::yield_now(); // It is on its way to its wait.
-            continue;
-        }
-        // By another call than the task's, which reads too.
-        let mut text = [0; 256];
-        let count = File::open("/proc/thread-self/syscall").and_then(|own| own.read_at(&mut text, 0));
-        let ours = String::from_utf8_lossy(&text[..count.context("asking where this thread is")?]).into_owned();
-        let counter = |line: &str| {
-            let last = line.split_whitespace().last()?.strip_prefix("0x")?;
-            u64::from_str_radix(last, 16).ok()
-        };
-        return counter(&ours).zip(counter(&theirs)).map(|(ours, theirs)| [ours, theirs]).context("no counter is told");
-    }
-    bail!("the task did not come to its wait")
+    let look = || {
+        let theirs = fs::read_to_string(format!("/proc/{task}/syscall")).map_err(unless_built)?;
+        io::Result::Ok((theirs.trim() != "running").then_some(theirs)) // Else it is on its way to its wait.
+    };
+    let theirs = look_until(SystemClock, look).context("asking where a task is")?;
+    let theirs = theirs.context("the task did not come to its wait")?;
+    // By another call than the task's, which reads too.
+    let mut text = [0; 256];
+    let count = File::open("/proc/thread-self/syscall").and_then(|own| own.read_at(&mut text, 0));
+    let ours = String::from_utf8_lossy(&text[..count.context("asking where this thread is")?]).into_owned();
+    let counter = |line: &str| {
+        let last = line.split_whitespace().last()?.strip_prefix("0x")?;
+        u64::from_str_radix(last, 16).ok()
+    };
+    counter(&ours).zip(counter(&theirs)).map(|(ours, theirs)| [ours, theirs]).context("no counter is told")
 }
 
 /// Not every kernel is built to tell.
 fn unless_built(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::NotFound { Errno::ENOSYS.into() } else { error }
 }
-
-const LOOKS: u32 = 100_000; // Some seconds: far longer than a task needs to come to its wait.
 
 /// One more thread of the maker, which waits until it is told to end.
 pub const OTHER_THREADS: Thing = Thing {
@@ -102,11 +99,8 @@ fn end_thread([thread, opener]: &Places) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()), // It has ended.
         written => written?,
     }
-    (0..LOOKS).find(|_| {
-        thread::yield_now(); // The kernel shows an ended thread for a moment.
-        !entry_of(*thread).exists()
-    });
-    Ok(())
+    // The kernel shows an ended thread for a moment.
+    look_until(SystemClock, || Ok((!entry_of(*thread).exists()).then_some(()))).map(|_| ())
 }
 
 fn entry_of(thread: u64) -> PathBuf {
