@@ -83,7 +83,9 @@
 //!     let error = reply.value().unwrap_err();
 //!     assert_eq!(format!("{error:#}"), "filling it: ENOSPC: No space left on device");
 //!     assert!(shared::refused(&error).is_some());
-//!     assert!(crew.ask(0, |_, _| anyhow::bail!("no"), [0; 3]).unwrap().value().unwrap_err().to_string() == "no");
+//!     assert_eq!(crew.ask(0, |_, _| anyhow::bail!("no"), [0; 3]).unwrap().value().unwrap_err().to_string(), "no");
+//!     let strange = crew.ask(0, |_, _| Err(std::io::Error::from_raw_os_error(524).into()), [0; 3]).unwrap();
+//!     assert!(strange.value().unwrap_err().to_string().contains("524")); // nix has no name for it.
 //!     let refused = Crew::of(kind, 2, || Err::<(), _>(Errno::EMFILE.into())).err().unwrap();
 //!     assert!(shared::refused(&refused).is_some());
 //! }
@@ -397,9 +399,8 @@ fn send_reply(mut line: &File, outcome: Result<u64>) {
         Ok(value) => send(line, [DONE, value, 0]),
         Err(error) => {
             let errno = error.chain().find_map(errno_of);
-            let says: Vec<String> =
-                error.chain().filter(|cause| errno_of(*cause).is_none()).map(ToString::to_string).collect();
-            let says = says.join(": ");
+            let rest = error.chain().filter(|cause| errno_of(*cause).is_none());
+            let says = rest.map(ToString::to_string).collect::<Vec<_>>().join(": ");
             let words = [FAILED, errno.unwrap_or(Errno::UnknownErrno) as u64, says.len() as u64];
             send(line, words).and_then(|()| line.write_all(says.as_bytes()))
         }
@@ -408,7 +409,8 @@ fn send_reply(mut line: &File, outcome: Result<u64>) {
 
 fn errno_of(cause: &(dyn std::error::Error + 'static)) -> Option<Errno> {
     let by_std = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
-    by_std.map(Errno::from_raw).or_else(|| cause.downcast_ref::<Errno>().copied())
+    let errno = by_std.map(Errno::from_raw).or_else(|| cause.downcast_ref::<Errno>().copied());
+    errno.filter(|errno| *errno != Errno::UnknownErrno) // It says its number then.
 }
 
 fn receive_reply(mut line: &File) -> io::Result<Reply> {
