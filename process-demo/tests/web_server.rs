@@ -7,7 +7,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{OnceLock, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-const MODELS: [&str; 4] = ["threads", "pool", "prefork", "reuseport"];
+const MODELS: [&str; 3] = ["threads", "prefork", "reuseport"];
 const OF_PROCESSES: [&str; 2] = ["prefork", "reuseport"];
 const BIG_BYTES: usize = 12 << 20; // More than the buffers of both sockets hold, so it is under way until it is read.
 const PART_BYTES: usize = 65_537; // A prime: no part that is sent twice or left out goes unnoticed.
@@ -26,49 +27,62 @@ fn files_are_served_with_their_types_and_dates() {
         let server = Server::start(model);
         let mut client = server.client(); // One connection for all: each answer ends where it should.
         for (target, media_type, body) in [
-            ("/", "text/html; charset=utf-8", "<h1>index</h1>"),
-            ("/folder/", "text/html; charset=utf-8", "<h1>folder</h1>"),
-            ("/hello.txt?query=1", "text/plain; charset=utf-8", "hello"),
-            ("/a%20b.CSS", "text/css; charset=utf-8", "p {}"),
+            ("/", "text/html", "<h1>index</h1>"),
+            ("/folder/", "text/html", "<h1>folder</h1>"),
+            ("/hello.txt?query=1", "text/plain", "hello"),
+            ("/a%20b.CSS", "text/css", "p {}"),
             ("/unknown", "application/octet-stream", "?"),
+            ("/.well-known/hello", "text/plain; charset=utf-8", "hello world\n"),
         ] {
             let answer = client.get(target);
             assert_eq!((answer.status, answer.header("Content-Type")), (200, Some(media_type)), "{model} {target}");
             assert_eq!(answer.body, body.as_bytes(), "{model} {target}");
         }
         assert!(client.get("/big").body == server.site.big, "{model}");
+        let answer = client.get("/folder?a=b");
+        assert_eq!((answer.status, answer.header("Location")), (307, Some("/folder/?a=b")), "{model}");
+    }
+}
+
+#[test]
+fn what_the_client_has_already_is_not_sent_again_and_a_part_is_a_part() {
+    for model in MODELS {
+        let server = Server::start(model);
+        let mut client = server.client();
         let answer = client.get("/hello.txt");
-        let modified = answer.header("Last-Modified").unwrap().to_owned();
-        let tagged = format!("{modified}\r\nIf-None-Match: \"x\""); // A tag goes before the date.
-        for (since, status, body) in [
-            (modified.as_str(), 304, ""),
-            (tagged.as_str(), 200, "hello"),
-            ("Fri, 31 Dec 9999 23:59:59 GMT", 304, ""),
-            ("Friday, 31-Dec-99 23:59:59 GMT", 200, "hello"), // An old form, and long ago.
-            ("yesterday", 200, "hello"),
+        let modified = answer.header("Last-Modified").unwrap();
+        let tag = answer.header("ETag").unwrap();
+        for (condition, status, body) in [
+            (&*format!("If-Modified-Since: {modified}"), 304, ""),
+            ("If-Modified-Since: Fri, 31 Dec 9999 23:59:59 GMT", 304, ""),
+            ("If-Modified-Since: Friday, 31-Dec-99 23:59:59 GMT", 200, "hello"), // An old form, and long ago.
+            ("If-Modified-Since: yesterday", 200, "hello"),
+            (&format!("If-None-Match: {tag}"), 304, ""),
+            (&format!("If-Modified-Since: {modified}\r\nIf-None-Match: \"x\""), 200, "hello"), // A tag goes before a date.
+            ("If-None-Match: *", 304, ""),
+            ("Range: bytes=1-3", 206, "ell"),
+            ("Range: bytes=5-", 416, ""),
         ] {
-            let answer =
-                client.ask(&format!("GET /hello.txt HTTP/1.1\r\nHost: x\r\nIf-Modified-Since: {since}\r\n\r\n"));
-            assert_eq!((answer.status, &*answer.body), (status, body.as_bytes()), "{model} {since}");
+            let answer = client.ask(&format!("GET /hello.txt HTTP/1.1\r\nHost: x\r\n{condition}\r\n\r\n"));
+            assert_eq!((answer.status, &*answer.body), (status, body.as_bytes()), "{model} {condition}");
         }
     }
 }
 
 #[test]
-fn a_changed_file_is_served_at_once_also_if_it_was_kept() {
-    for model in ["threads", "prefork"] {
+fn a_changed_file_is_served_at_once_and_one_behind_a_link_not_any_more() {
+    for model in MODELS {
         let server = Server::start(model);
         let mut client = server.client();
-        let file = server.site.root.join("hello.txt");
-        // Until it is old enough to be kept, and has been: the server reads it anew for two seconds.
-        let age = || fs::metadata(&file).unwrap().modified().unwrap().elapsed().unwrap_or_default();
-        while age() < Duration::from_secs(4) {
-            assert_eq!(client.get("/hello.txt").body, b"hello", "{model}");
+        let file = server.site.root.join("folder/index.html");
+        assert_eq!(client.get("/folder/").body, b"<h1>folder</h1>", "{model}");
+        fs::write(&file, "<h1>FOLDER</h1>").unwrap(); // As long as before.
+        assert_eq!(client.get("/folder/").body, b"<h1>FOLDER</h1>", "{model}");
+        fs::rename(server.site.root.join("folder"), server.site.root.join("../outside")).unwrap();
+        symlink("../outside", server.site.root.join("folder")).unwrap();
+        for target in ["/folder", "/folder/", "/folder/index.html"] {
+            assert_eq!(client.get(target).status, 404, "{model} {target}");
         }
-        fs::write(&file, "HELLO").unwrap(); // As long as before.
-        assert_eq!(client.get("/hello.txt").body, b"HELLO", "{model}");
-        fs::remove_file(&file).unwrap();
-        assert_eq!(client.get("/hello.txt").status, 404, "{model}");
     }
 }
 
@@ -114,22 +128,22 @@ fn nothing_outside_the_root_is_served() {
     for model in MODELS {
         let server = Server::start(model);
         let mut client = server.client();
-        for (target, status) in [
-            ("/../secret", 404),
-            ("/folder/../../secret", 404),
-            ("/%2e%2e/secret", 404),
-            ("/..%2fsecret", 400),
-            ("/link", 404),
-            ("/linked/secret", 404),
-            ("/a%00b", 400),
-            ("//etc/passwd", 404),
+        for target in [
+            "/../secret",
+            "/folder/../../secret",
+            "/%2e%2e/secret",
+            "/..%2fsecret",
+            "/link",
+            "/linked/secret",
+            "/linked/",
+            "/a%00b",
+            "//etc/passwd",
+            "//folder?a=b", // In a redirect to `//folder/` a browser takes that for a host.
         ] {
             let answer = client.get(target);
-            assert_eq!(answer.status, status, "{model} {target}");
+            assert_eq!(answer.status, 404, "{model} {target}");
             assert!(!answer.body.windows(6).any(|part| part == b"secret"), "{model} {target}");
         }
-        let answer = client.get("//folder?a=b");
-        assert_eq!((answer.status, answer.header("Location")), (301, Some("/folder/?a=b")), "{model}");
     }
 }
 
@@ -140,16 +154,27 @@ fn what_is_no_request_is_refused_and_the_connection_closed() {
         for (words, status) in [
             ("nonsense\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\n\r\n", 400), // Without a Host.
-            ("GET / HTTP/3.0\r\nHost: x\r\n\r\n", 505),
-            ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: good:evil\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", 400),
+            ("CONNECT h HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+            ("GET / HTTP/3.0\r\nHost: x\r\n\r\n", 400),
+            ("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nT: a\r\n b\r\n\r\n", 400),
+            // RFC 9112, 6.1: the chunks count, and nothing may follow them.
+            ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 405),
         ] {
             let mut client = server.client();
-            assert_eq!(client.ask(words).status, status, "{model} {words}");
+            client.send(&format!("{words}GET /hello.txt HTTP/1.1\r\nHost: x\r\n\r\n"));
+            assert_eq!(client.answer().status, status, "{model} {words}");
             assert!(client.is_at_its_end(), "{model} {words}");
         }
         let mut client = server.client();
         client.send(&format!("GET /{} HTTP/1.1\r\n", "a".repeat(20_000)));
-        assert_eq!(client.answer().status, 414, "{model}");
+        assert!([414, 431].contains(&client.answer().status), "{model}"); // hyper gives one answer to all that is too large.
+        for host in ["x:80", "[::1]:8080", "127.0.0.1", "x:", ""] {
+            let answer = server.client().ask(&format!("GET /hello.txt HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+            assert_eq!(answer.status, 200, "{model} {host}");
+        }
     }
 }
 
@@ -185,10 +210,11 @@ fn the_status_tells_of_the_workers() {
         assert_eq!(status.text("model"), model);
         assert_eq!(status.number("requests"), 10, "{model}");
         assert_eq!(status.number("connections"), 2, "{model}");
-        let workers = if model == "threads" { 1 } else { 2 };
-        assert_eq!(status.pids().len(), workers, "{model}");
-        let processes = status.pids().iter().filter(|pid| **pid != server.pid()).count();
-        assert_eq!(processes, if OF_PROCESSES.contains(&model) { 2 } else { 0 }, "{model}");
+        if OF_PROCESSES.contains(&model) {
+            assert_eq!(status.pids().iter().filter(|pid| **pid != server.pid()).count(), 2, "{model}");
+        } else {
+            assert_eq!(status.pids(), [server.pid()], "{model}");
+        }
     }
 }
 
@@ -196,24 +222,45 @@ fn the_status_tells_of_the_workers() {
 fn a_killed_worker_is_replaced_and_nobody_is_refused() {
     for model in OF_PROCESSES {
         let server = Server::start(model);
-        for killed in 1..=5 {
-            // The one before may not be replaced yet.
-            let victim = loop {
-                if let Some(&[one, other]) = server.try_status().as_ref().map(Status::pids).as_deref() {
-                    break [one, other][killed % 2];
+        let ends = AtomicBool::new(false);
+        thread::scope(|s| {
+            let load = || {
+                let mut answers = 0;
+                while !ends.load(Relaxed) {
+                    let Ok(stream) = TcpStream::connect(server.address) else { continue };
+                    let mut client = Client { stream: BufReader::new(stream) };
+                    while !ends.load(Relaxed) && client.is_served("/hello.txt") {
+                        answers += 1;
+                    }
                 }
+                answers
             };
-            kill(victim, Signal::SIGKILL).unwrap();
-            loop {
-                // Its own queue is reset with it, if it had one; but whoever asks again is served.
-                let status = if model == "prefork" { Some(server.status()) } else { server.try_status() };
-                if status.is_some_and(|status| status.number("restarts") == killed && !status.pids().contains(&victim))
-                {
-                    break;
-                }
-            }
-        }
+            let clients: Vec<_> = (0..4).map(|_| s.spawn(load)).collect();
+            (1..=5).for_each(|killed| kill_one(&server, model, killed));
+            ends.store(true, Relaxed); // Publishes nothing: the clients only end.
+            assert!(clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>() > 0, "{model}");
+        });
         assert_eq!(server.client().get("/hello.txt").body, b"hello");
+    }
+}
+
+fn kill_one(server: &Server, model: &str, killed: usize) {
+    // The one before may not be replaced yet.
+    let victim = loop {
+        if let Some(&[one, other]) = server.try_status().as_ref().map(Status::pids).as_deref() {
+            break [one, other][killed % 2];
+        }
+    };
+    kill(victim, Signal::SIGKILL).unwrap();
+    loop {
+        // Its own queue is reset with it, if it had one, and so is who was on it; but whoever asks again is served.
+        if model == "prefork" {
+            TcpStream::connect(server.address).unwrap();
+        }
+        let status = server.try_status();
+        if status.is_some_and(|status| status.number("restarts") == killed && !status.pids().contains(&victim)) {
+            return;
+        }
     }
 }
 
@@ -247,6 +294,83 @@ fn a_stop_lets_what_is_in_flight_finish_and_leaves_nothing() {
         assert_eq!(status.code(), Some(0), "{model}: {log}");
         assert!(log.contains(&format!("stopped by {signal}; 0 connections were cut off")), "{model}: {log}");
         workers.into_iter().for_each(wait_for_its_end);
+    }
+}
+
+#[test]
+fn a_stop_under_load_tears_no_answer() {
+    for model in MODELS {
+        let server = Server::start(model);
+        let (begun, has_begun) = mpsc::channel();
+        thread::scope(|s| {
+            for _ in 0..8 {
+                let (server, begun) = (&server, begun.clone());
+                s.spawn(move || {
+                    let mut client = server.client();
+                    let mut answers = 0;
+                    // A request that crosses the end is not answered at all; whatever begins is whole.
+                    while let Some(answer) = client.try_get("/hello.txt") {
+                        assert_eq!(answer.body, b"hello", "{model}");
+                        answers += 1;
+                        if answers == 5 {
+                            begun.send(()).unwrap();
+                        }
+                        if answer.header("Connection") == Some("close") {
+                            assert!(client.is_at_its_end(), "{model}");
+                            return;
+                        }
+                    }
+                });
+            }
+            has_begun.iter().take(8).for_each(drop);
+            kill(server.pid(), Signal::SIGTERM).unwrap();
+        });
+        let (status, log) = server.end();
+        assert_eq!(status.code(), Some(0), "{model}: {log}");
+        assert!(log.contains("; 0 connections were cut off"), "{model}: {log}");
+    }
+}
+
+#[test]
+fn half_a_request_at_the_stop_is_answered_when_it_is_whole() {
+    for model in MODELS {
+        let server = Server::start(model);
+        let mut idle = server.client();
+        assert_eq!(idle.get("/hello.txt").status, 200);
+        let mut silent = server.client();
+        let mut first = server.client();
+        first.send("GET /hello.txt HTTP/1.1\r\nHo");
+        let mut later = server.client();
+        assert_eq!(later.get("/hello.txt").status, 200);
+        later.send("GET /hello.txt HTTP/1.1\r\nHo");
+        let mut upload = server.client();
+        upload.send("POST /hello.txt HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345");
+        kill(server.pid(), Signal::SIGTERM).unwrap();
+        assert!(idle.is_at_its_end() && silent.is_at_its_end(), "{model}"); // So it has begun to stop.
+        for client in [&mut first, &mut later] {
+            let answer = client.ask("st: x\r\n\r\n");
+            assert_eq!((answer.status, answer.header("Connection")), (200, Some("close")), "{model}");
+        }
+        assert_eq!(upload.ask("67890").status, 405, "{model}");
+        let (status, log) = server.end();
+        assert_eq!(status.code(), Some(0), "{model}: {log}");
+        assert!(log.contains("; 0 connections were cut off"), "{model}: {log}");
+    }
+}
+
+#[test]
+fn a_worker_that_stood_still_cuts_off_nobody_who_was_in_time() {
+    let servers = MODELS.map(Server::start);
+    let half = "POST /hello.txt HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345";
+    let mut clients: Vec<Client> = servers.iter().flat_map(|server| [server.client(), server.client()]).collect();
+    clients.iter_mut().for_each(|client| client.send(half));
+    let pids: Vec<Pid> = servers.iter().flat_map(|server| server.status().pids()).collect(); // So all have begun to read.
+    pids.iter().for_each(|pid| kill(*pid, Signal::SIGSTOP).unwrap());
+    clients.iter_mut().for_each(|client| client.send("67890"));
+    thread::sleep(Duration::from_secs(11)); // Longer than a body may take: the time must pass, nothing else is waited for.
+    pids.iter().for_each(|pid| kill(*pid, Signal::SIGCONT).unwrap());
+    for client in &mut clients {
+        assert_eq!(client.answer().status, 405); // Not 408.
     }
 }
 
@@ -286,10 +410,17 @@ fn connections_beyond_the_limit_are_refused_with_its_number_and_the_others_serve
         assert!(served > 0 && refused > 0 && served + refused == 120, "{model}: {served} served, {refused} refused");
         let words = answers.iter().find(|answer| answer.status == 503).map(|answer| answer.body.clone()).unwrap();
         assert!(String::from_utf8(words).unwrap().contains(" at most "), "{model}");
-        for (client, _) in clients.iter_mut().zip(&answers).filter(|(_, answer)| answer.status == 200) {
-            assert_eq!(client.get("/hello.txt").body, b"hello", "{model}");
+        let mut served: Vec<Client> = clients
+            .into_iter()
+            .zip(&answers)
+            .filter(|(_, answer)| answer.status == 200)
+            .map(|(client, _)| client)
+            .collect();
+        served.iter_mut().for_each(|client| client.send("GET /big HTTP/1.1\r\nHost: x\r\n\r\n")); // Each holds a file.
+        for client in &mut served {
+            assert!(client.answer().body == server.site.big, "{model}"); // There was a descriptor for the last one too.
         }
-        drop(clients);
+        drop(served);
         while server.client().answer_or_refusal("/hello.txt").status != 200 {} // Once it has seen that they are gone.
     }
 }
@@ -318,6 +449,31 @@ fn a_server_whose_log_nobody_reads_any_more_serves_on() {
     }
 }
 
+#[test]
+fn a_log_whose_reader_stands_still_stops_nothing() {
+    for model in MODELS {
+        let mut command = Server::command(model);
+        let mut process = command.args(["--workers", "2", "--root", "."]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()); // Open until the end, and never read again.
+        let mut first = String::new();
+        lines.read_line(&mut first).unwrap();
+        let address = first.split_whitespace().find_map(|word| word.trim_end_matches(',').parse().ok()).unwrap();
+        let mut server = Server { process, address, log: None, site: Site::new() };
+        let mut client = server.client();
+        let mut lost = 0;
+        while lost < 100 {
+            let status = client.get("/status");
+            lost = Status(String::from_utf8(status.body).unwrap()).number("log_lines_lost");
+        }
+        if OF_PROCESSES.contains(&model) {
+            kill(server.status().pids()[0], Signal::SIGKILL).unwrap(); // The parent would tell of it.
+            until_restarted(&server, 1);
+        }
+        kill(server.pid(), Signal::SIGTERM).unwrap();
+        assert_eq!(server.process.wait().unwrap().code(), Some(0), "{model}");
+    }
+}
+
 fn until_restarted(server: &Server, times: usize) {
     while server.try_status().is_none_or(|status| status.number("restarts") < times) {
         thread::yield_now();
@@ -326,7 +482,7 @@ fn until_restarted(server: &Server, times: usize) {
 
 #[test]
 fn a_stranger_cannot_end_a_word_of_the_log() {
-    let server = Server::start_by(Server::command("pool").args(["--workers", "1"]));
+    let server = Server::start_by(Server::command("threads").args(["--workers", "1"]));
     assert_eq!(server.client().get("/x\"\\y").status, 404);
     kill(server.pid(), Signal::SIGTERM).unwrap();
     let (_, log) = server.end();
@@ -335,7 +491,7 @@ fn a_stranger_cannot_end_a_word_of_the_log() {
 
 #[test]
 fn a_date_of_the_future_is_not_told() {
-    let server = Server::start("pool");
+    let server = Server::start("threads");
     let file = fs::File::options().write(true).open(server.site.root.join("hello.txt")).unwrap();
     file.set_modified(std::time::SystemTime::now() + Duration::from_secs(1_000_000)).unwrap();
     let answer = server.client().get("/hello.txt");
@@ -549,6 +705,32 @@ impl Client {
         self.answer()
     }
 
+    /// Nothing if the connection ends before the first byte of the answer.
+    fn try_get(&mut self, target: &str) -> Option<Answer> {
+        let question = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
+        self.stream.get_mut().write_all(question.as_bytes()).ok()?;
+        if self.stream.fill_buf().ok()?.is_empty() { None } else { Some(self.answer()) }
+    }
+
+    /// Whether the whole answer came: a worker may be killed at any moment.
+    fn is_served(&mut self, target: &str) -> bool {
+        let question = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
+        let mut line = String::new();
+        let (mut head, mut body) = (String::new(), [0; 5]);
+        let whole = self.stream.get_mut().write_all(question.as_bytes()).and_then(|()| {
+            while line != "\r\n" {
+                line.clear();
+                if self.stream.read_line(&mut line)? == 0 {
+                    return Err(ErrorKind::UnexpectedEof.into());
+                }
+                head.push_str(&line);
+            }
+            self.stream.read_exact(&mut body)
+        });
+        assert!(whole.is_err() || head.starts_with("HTTP/1.1 200 ") && &body == b"hello", "{head}");
+        whole.is_ok()
+    }
+
     fn head(&mut self) -> Answer {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -580,7 +762,8 @@ struct Answer {
 
 impl Answer {
     fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        let fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        fields.into_iter().find(|(one, _)| one.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     fn length(&self) -> usize {

@@ -1,40 +1,36 @@
-//! A web server that serves the files below a directory, by threads or by processes: made of the snippets `http`,
-//! `connections`, `prefork`, `shutdown` and `beneath`.
+//! A web server that serves the files below a directory, by threads or by processes: HTTP by hyper, files by tower-http,
+//! the processes by the snippets `prefork`, `shutdown` and `beneath`.
 //!
 //!     cargo run --release -p process-demo --example web_server -- --model prefork --root .
 //!     curl http://127.0.0.1:8080/status
 //!
-//! It logs each request on standard error, tells of its workers under `/status`, finishes what is in flight when it is
-//! told to stop by SIGTERM or SIGINT, and replaces a worker that dies.
+//! It logs each request on standard error, tells of its workers under `/status`, answers `/.well-known/hello` from memory,
+//! finishes what is in flight when it is told to stop by SIGTERM or SIGINT, and replaces a worker that dies.
 
-use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::RwLock;
-use std::sync::atomic::AtomicBool;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum, value_parser};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
+use nix::unistd::getpid;
 use process_demo::beneath::Root;
-use process_demo::connections::{Beyond, Bounds};
-use process_demo::prefork::{Listeners, Listening};
+use process_demo::prefork::{self, Event, Exit, Listeners, Listening, Worker};
 use process_demo::shutdown::Shutdown;
+use tokio::runtime::Builder;
 
-use shelf::Shelf;
 use site::{Log, Site};
 use status::Status;
 
-mod shelf;
 mod site;
 mod status;
-mod threads;
-mod visit;
-mod workers;
+mod worker;
 
 /// Serves the files below a directory over HTTP/1.1.
 #[derive(Parser)]
@@ -46,7 +42,7 @@ struct Options {
     /// Who serves the connections; a worker that has its most refuses, though another may have room
     #[arg(long, value_enum, default_value = "prefork")]
     model: Model,
-    /// How many threads or processes, but for `threads` [default: one for each CPU]
+    /// How many threads or processes [default: one for each CPU]
     #[arg(long, value_parser = value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
     /// What it serves; no request leads out of it, and symbolic links in it count as nothing
@@ -59,27 +55,30 @@ struct Options {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Model {
-    /// A thread for each connection
+    /// One process, whose threads share all connections
     Threads,
-    /// A pool of threads, each with many connections
-    Pool,
-    /// Processes that accept from one listener, each with many connections
+    /// Processes that accept from one listener, each with one thread
     Prefork,
-    /// Processes with a listener of their own, each with many connections
+    /// Processes with a listener of their own, each with one thread
     Reuseport,
+}
+
+/// Who comes in, and who meets them.
+enum Door {
+    Threads(TcpListener),
+    Processes(Listeners),
 }
 
 const WRONG: u8 = 2; // It could not start as it was told to.
 
 fn main() -> ExitCode {
-    let options = Options::parse();
     let failed = |code: u8| {
         move |error: anyhow::Error| {
-            tell(&format!("web_server: {error:#}"));
+            eprintln!("web_server: {error:#}");
             ExitCode::from(code)
         }
     };
-    match Server::new(&options).map_err(failed(WRONG)).and_then(|server| server.run().map_err(failed(1))) {
+    match Server::new(&Options::parse()).map_err(failed(WRONG)).and_then(|server| server.run().map_err(failed(1))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(code) => code,
     }
@@ -88,106 +87,113 @@ fn main() -> ExitCode {
 /// All that is ready before the first connection.
 struct Server {
     door: Door,
+    workers: NonZeroUsize,
     listening: String, // Told as soon as it is true.
     stop: Shutdown,
-    bounds: Bounds,
-    site: Site,
-}
-
-/// Who comes in, and who meets them.
-enum Door {
-    Threads(TcpListener),
-    Pool(TcpListener),
-    Processes(Listeners),
-}
-
-impl Door {
-    fn open(model: Model, address: SocketAddr) -> io::Result<Door> {
-        Ok(match model {
-            Model::Threads => Door::Threads(TcpListener::bind(address)?),
-            Model::Pool => Door::Pool(TcpListener::bind(address)?),
-            Model::Prefork => Door::Processes(Listeners::bind(address, Listening::Shared)?),
-            Model::Reuseport => Door::Processes(Listeners::bind(address, Listening::PerWorker)?),
-        })
-    }
-
-    fn address(&self) -> io::Result<SocketAddr> {
-        match self {
-            Door::Threads(listener) | Door::Pool(listener) => listener.local_addr(),
-            Door::Processes(listeners) => Ok(listeners.address()),
-        }
-    }
+    most: u32,
+    site: &'static Site, // Of all tasks and workers, as long as the process lives.
 }
 
 impl Server {
     fn new(options: &Options) -> Result<Server> {
-        let cpus = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let workers = match options.model {
-            Model::Threads => 1,
-            _ => options.workers.map_or(cpus, usize::from),
-        };
-        let workers = NonZeroUsize::new(workers).context("no worker")?;
+        let cpus = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let workers = options.workers.and_then(|workers| NonZeroUsize::new(workers.into())).unwrap_or(cpus);
         let stop = Shutdown::on(&[Signal::SIGTERM, Signal::SIGINT]).context("the signals that stop it")?;
         let root = Root::new(&options.root).with_context(|| format!("--root {}", options.root.display()))?;
-        let door = Door::open(options.model, options.listen).with_context(|| format!("--listen {}", options.listen))?;
+        let (door, address) =
+            open(options.model, options.listen).with_context(|| format!("--listen {}", options.listen))?;
         let name = options.model.to_possible_value().context("a model without a name")?.get_name().to_owned();
-        let bounds = bounds(options.model, workers)?;
+        let most = most_connections()?;
         let listening = format!(
-            "listening on {}, model {name}, workers {workers}, at most {} connections each, files below {}",
-            door.address()?,
-            bounds.connections,
+            "listening on {address}, model {name}, workers {workers}, at most {most} connections in a process, files below {}",
             options.root.display(),
         );
-        let status = Status::new(name, workers).context("the memory for its counters")?;
+        let processes = if let Door::Threads(_) = door { NonZeroUsize::MIN } else { workers };
+        let status = Status::new(name, processes).context("the memory for its counters")?;
         let log = if options.quiet { Log::Nothing } else { Log::Requests };
-        Ok(Server {
-            door,
-            listening,
-            stop,
-            bounds,
-            site: Site { root, status, log, stops: AtomicBool::new(false), shelf: RwLock::new(Shelf::default()) },
-        })
+        let site = Box::leak(Box::new(Site::new(status, log, root)));
+        Ok(Server { door, workers, listening, stop, most, site })
     }
 
     fn run(self) -> Result<()> {
-        let Server { door, listening, stop, bounds, site } = self;
+        let Server { door, workers, listening, stop, most, site } = self;
         match door {
             Door::Threads(listener) => {
-                tell(&listening);
-                threads::serve(&listener, &site, &bounds, &stop)?;
+                let slot = &site.status.slots[0];
+                slot.begin(getpid());
+                // Its threads inherit the signals as blocked.
+                let runtime = Builder::new_multi_thread().worker_threads(workers.get()).enable_all().build()?;
+                site.status.tell(&listening);
+                runtime.block_on(worker::serve(listener, stop.as_fd(), site, slot, most))?;
             }
-            Door::Pool(listener) => workers::pool(&listener, &listening, &site, &bounds, &stop)?,
-            Door::Processes(listeners) => workers::processes(listeners, &listening, &site, &bounds, &stop)?,
+            Door::Processes(listeners) => processes(listeners, &listening, site, most, &stop)?,
         }
         let signal = stop.asked()?.map_or("the end of its work", Signal::as_str);
         // Whoever was impatient has sent another one: read, it does not end the process when the signals act again.
         while stop.asked()?.is_some() {}
-        tell(&format!("stopped by {signal}; {} connections were cut off", site.status.cut_off()));
+        let cut_off = site.status.sum(|slot| &slot.cut_off);
+        site.status.tell(&format!("stopped by {signal}; {cut_off} connections were cut off"));
         Ok(())
     }
 }
 
-/// One line on standard error, by one write; if nobody reads it any more, the server serves on.
-fn tell(line: &str) {
-    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+fn open(model: Model, address: SocketAddr) -> Result<(Door, SocketAddr)> {
+    let listening = match model {
+        Model::Threads => {
+            let listener = TcpListener::bind(address)?;
+            let address = listener.local_addr()?;
+            return Ok((Door::Threads(listener), address));
+        }
+        Model::Prefork => Listening::Shared,
+        Model::Reuseport => Listening::PerWorker,
+    };
+    let listeners = Listeners::bind(address, listening)?;
+    let address = listeners.address();
+    Ok((Door::Processes(listeners), address))
 }
 
-/// As many connections as there can be descriptors, after the soft limit is raised as far as it may be, and no more than
-/// the memory of a usual machine holds if all of them are hostile.
-fn bounds(model: Model, workers: NonZeroUsize) -> Result<Bounds> {
-    const OTHERS: u64 = 64; // Standard streams, listener, epoll, root, and the files that are being read.
+/// As many as there can be descriptors, after the soft limit is raised as far as it may be, and no more than the memory of
+/// a usual machine holds if all of them are hostile.
+fn most_connections() -> Result<u32> {
+    const OTHERS: u64 = 32; // Standard streams, listener, log, root, the stop, and what the runtime polls.
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most).context("the limit of open files")?;
-    let sharing = match model {
-        Model::Threads => 2, // Each may have a file open beside its connection.
-        Model::Pool => workers.get() as u64,
-        Model::Prefork | Model::Reuseport => 1, // A process has a limit of its own.
+    let each = most.saturating_sub(OTHERS) / 2; // A connection and the file that it is sent.
+    Ok(u32::try_from(each.clamp(1, 10_000))?)
+}
+
+/// Workers are forked before there is any runtime, each replaced when it dies. The parent never has one: with a second
+/// thread it could not fork any more.
+fn processes(listeners: Listeners, listening: &str, site: &'static Site, most: u32, stop: &Shutdown) -> Result<()> {
+    let (slots, tell) = (site.status.slots, |line: &str| site.status.tell(line));
+    let work = |worker: Worker| {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let serve = worker::serve(worker.listener, worker.stop.as_fd(), site, &slots[worker.number], most);
+        let served = runtime.and_then(|runtime| runtime.block_on(serve));
+        served.inspect_err(|error| tell(&format!("worker {}: {error}", worker.number))).is_err().into()
     };
-    let usual = Bounds::default();
-    let connections = usize::try_from(most.saturating_sub(OTHERS) / sharing)?.clamp(1, usual.connections);
-    let body = format!("This worker holds at most {connections} connections, and has them. Another may have room.\n");
-    let head =
-        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Type: text/plain\r\n";
-    let refusal = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
-    Ok(Bounds { connections, beyond: Beyond::Refuse(refusal.into_bytes()), ..usual })
+    let mut started = 0;
+    let watch = |event| match event {
+        Event::Started { number, pid } => {
+            slots[number].begin(pid);
+            started += 1;
+            if started == slots.len() {
+                tell(listening); // A listener of its own is there once its worker is.
+            }
+        }
+        Event::Stopping => {}
+        Event::Ended { number, pid, exit, again_in: Some(again_in) } => {
+            slots[number].died();
+            tell(&format!("worker {number}, process {pid}: {exit}; started again in {} ms", again_in.as_millis()));
+        }
+        Event::Ended { exit: Exit::Code(0), .. } => {}
+        Event::Ended { number, pid, exit, .. } => tell(&format!("worker {number}, process {pid}: {exit} at the end")),
+        Event::NotStarted { number, error, again_in } => {
+            tell(&format!("worker {number} could not be started, tried again in {} ms: {error}", again_in.as_millis()));
+        }
+    };
+    let drain = worker::DRAIN + Duration::from_secs(2); // By then they have cut off what was left, and ended.
+    // SAFETY: what the workers share is the status, whose slots are atomics; nobody unmaps or unlocks anything in it.
+    unsafe { prefork::serve(listeners, slots.len(), drain, stop.as_fd(), work, watch) }?;
+    Ok(())
 }

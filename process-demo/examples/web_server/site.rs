@@ -1,26 +1,37 @@
 //! Which response does a request get?
 
-use std::fs::{File, Metadata};
-use std::io::{self, Read, Write};
+use std::future::{Ready, ready};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::RwLock;
+use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime};
+use std::{fs, str};
 
-use process_demo::beneath::{Refusal, Root, path_of};
-use process_demo::http::{self, Date, Request, imf_fixdate};
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
+use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
+use hyper::{Method, Request, Response, StatusCode, Version};
+use process_demo::beneath::{Refusal, Root};
+use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
+use tower_http::services::ServeDir;
+use tower_http::services::fs::{self as served, Backend, DefaultServeDirFallback, ServeFileSystemResponseBody};
 
-use crate::shelf::Shelf;
 use crate::status::{Slot, Status};
+use crate::worker::patient;
 
-/// What is the same for all workers.
+/// What is the same for all connections.
 pub struct Site {
-    pub root: Root,
     pub status: Status,
     pub log: Log,
-    pub stops: AtomicBool,    // Told to those that no event loop tells.
-    pub shelf: RwLock<Shelf>, // Of all threads of a process: one for each connection would be a memory without a bound.
+    pub stopping: AtomicBool,
+    files: ServeDir<DefaultServeDirFallback, Files>,
 }
 
 /// Whether each response is told on standard error.
@@ -30,256 +41,223 @@ pub enum Log {
     Nothing,
 }
 
-/// What one worker needs to answer: buffers that it uses again and again.
-pub struct Clerk<'a> {
-    site: &'a Site,
-    slot: &'a Slot,
-    date: Date,
-    modified: Dated,
-    text: Vec<u8>,
-    line: Vec<u8>,
-}
+pub type Body = Either<Full<Bytes>, ServeFileSystemResponseBody>;
 
-/// The part of a body that does not stand in the output yet.
-pub struct Rest {
-    pub file: File,
-    pub bytes: u64,
-}
+const HELLO_PATH: &str = "/.well-known/hello"; // Shows the engine alone, without a file: to be compared with others.
+const HELLO: &str = "hello world\n";
+const MOST_BODY_BYTES: usize = 64 << 10; // Nobody has to send a body here.
+const BODY: Duration = Duration::from_secs(10); // Until it is whole.
+const MOST_TARGET_BYTES: usize = 8 << 10;
 
-/// Small files go out together with their head, by one system call; what is larger must not fill the memory.
-const SMALL_BYTES: u64 = 64 << 10;
-
-const METHODS: &str = "GET, HEAD";
-const SERVER: (&str, &str) = ("Server", "web_server");
-const PLAIN_TEXT: (&str, &str) = ("Content-Type", "text/plain; charset=utf-8");
-
-impl<'a> Clerk<'a> {
-    pub fn new(site: &'a Site, slot: &'a Slot) -> Clerk<'a> {
-        Clerk { site, slot, date: Date::new(), modified: Dated::new(0), text: Vec::new(), line: Vec::new() }
+impl Site {
+    pub fn new(status: Status, log: Log, root: Root) -> Site {
+        let files = ServeDir::with_backend("", Files(Box::leak(Box::new(root))));
+        Site { status, log, stopping: AtomicBool::new(false), files }
     }
 
-    /// Writes the response, but for the end of a large body, which it returns. `peer` is told in the log.
-    pub fn answer(&mut self, request: &Request<'_>, peer: SocketAddr, output: &mut Vec<u8>) -> Option<Rest> {
-        self.slot.requests.fetch_add(1, Relaxed);
-        let before = output.len();
-        let (status, rest) = match request.method {
-            "GET" | "HEAD" if request.target == "/status" => (self.own_status(request, peer, output), None),
-            "GET" | "HEAD" => match self.kept_or_found(request, output) {
-                Ok(answered) => answered,
-                Err(refusal) => (self.refusal(request, &refusal, output), None),
-            },
-            _ => (self.words(request, 405, &[("Allow", METHODS)], output), None),
+    /// The response to one request, which is logged.
+    pub async fn answer(&self, slot: &Slot, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
+        slot.requests.fetch_add(1, Relaxed);
+        let asked = (self.log == Log::Requests).then(|| format!("{} {}", request.method(), request.uri()));
+        // The length may have been told in a second way, which somebody before us believed: nothing follows on it.
+        let mut is_last = request.headers().contains_key(TRANSFER_ENCODING);
+        let (head, body) = request.into_parts();
+        let mut response = match received(body).await {
+            Ok(()) => self.respond(head, peer).await,
+            Err(status) => {
+                is_last = true;
+                slot.timed_out.fetch_add(u64::from(status == StatusCode::REQUEST_TIMEOUT), Relaxed);
+                words(status)
+            }
         };
-        if self.site.log == Log::Requests {
-            let bytes = (output.len() - before) as u64 + rest.as_ref().map_or(0, |rest| rest.bytes);
-            self.tell(peer, request.method, request.target, status, bytes);
+        if is_last || self.stopping.load(Relaxed) || response.status() == StatusCode::BAD_REQUEST {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        rest
+        if let Some(asked) = asked {
+            let length = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+            self.tell(peer, &asked, response.status(), length.or(response.size_hint().exact()).unwrap_or_default());
+        }
+        response
     }
 
-    /// Whether the server stops, so that this response is the last of its connection.
-    pub fn is_last(&self) -> bool {
-        self.site.stops.load(Relaxed)
+    /// A line of the log, in which a stranger's words cannot end their quotes; cut off, so that it keeps below PIPE_BUF.
+    pub fn tell(&self, peer: SocketAddr, asked: &str, status: StatusCode, bytes: u64) {
+        const MOST_BYTES: usize = 1024;
+        let asked = asked.get(..MOST_BYTES).unwrap_or(asked);
+        let date = httpdate::HttpDate::from(SystemTime::now());
+        self.status.tell(&format!("{peer} [{date}] {asked:?} {} {bytes}", status.as_u16()));
     }
 
-    /// Writes the response to what is no request, after which the connection must close.
-    pub fn refuse(&mut self, refusal: http::Refusal, peer: SocketAddr, output: &mut Vec<u8>) {
-        let before = output.len();
-        http::refuse(output, refusal, self.date.now());
-        if self.site.log == Log::Requests {
-            self.tell(peer, "-", refusal.why, refusal.status, (output.len() - before) as u64);
-        }
-    }
-
-    /// For this machine only: whoever knows which worker is busy, or how often one died, attacks better.
-    fn own_status(&mut self, request: &Request<'_>, peer: SocketAddr, output: &mut Vec<u8>) -> u16 {
-        if !peer.ip().to_canonical().is_loopback() {
-            return self.words(request, 403, &[], output);
-        }
-        let headers = [SERVER, PLAIN_TEXT, ("Cache-Control", "no-store")];
-        http::respond(output, request, 200, self.date.now(), &headers, self.site.status.text().as_bytes());
-        200
-    }
-
-    fn kept_or_found(&mut self, request: &Request<'_>, output: &mut Vec<u8>) -> Result<(u16, Option<Rest>), Refusal> {
-        let path = path_of(request.target)?;
-        if let Some(kept) = self.site.shelf.read().unwrap().find(&self.site.root, &path) {
-            let head = Head { date: self.date.now(), modified: self.modified.text_of(kept.modified_s), path: &path };
-            return Ok((respond(request, &head, kept.modified_s, &kept.text, output), None));
-        }
-        let found = self.site.root.open(&path)?;
-        let (bytes, modified_s) = (found.metadata.len(), modified_s(&found.metadata));
-        let head = Head { date: self.date.now(), modified: self.modified.text_of(modified_s), path: &path };
-        if bytes > SMALL_BYTES && !has_not_changed(request, modified_s) {
-            let body_follows = http::write_head(output, request, 200, head.date, &head.headers(), bytes);
-            return Ok((200, body_follows.then_some(Rest { file: found.file, bytes })));
-        }
-        self.text.clear();
-        if bytes <= SMALL_BYTES {
-            // What was cut off since it was opened is not missed: the length is that of what was read.
-            read_whole(&found.file, bytes, &mut self.text).map_err(Refusal::Failed)?;
-            if let Some(stamp) = found.stamp().filter(|_| self.text.len() as u64 == bytes) {
-                self.site.shelf.write().unwrap().keep(&path, stamp, &self.text, modified_s);
+    async fn respond(&self, head: Parts, peer: SocketAddr) -> Response<Body> {
+        let path = head.uri.path();
+        match head.method {
+            _ if !has_right_host(&head) => words(StatusCode::BAD_REQUEST),
+            Method::CONNECT if head.uri.port_u16().is_none() => words(StatusCode::BAD_REQUEST),
+            Method::GET | Method::HEAD if path == HELLO_PATH => text(StatusCode::OK, HELLO),
+            // For this machine only: whoever knows which worker is busy, or how often one died, attacks better.
+            Method::GET | Method::HEAD if path == "/status" && !peer.ip().to_canonical().is_loopback() => {
+                words(StatusCode::FORBIDDEN)
             }
+            Method::GET | Method::HEAD if path == "/status" => {
+                with(text(StatusCode::OK, self.status.text()), CACHE_CONTROL, "no-store")
+            }
+            Method::GET | Method::HEAD => self.file(head).await,
+            _ => with(words(StatusCode::METHOD_NOT_ALLOWED), ALLOW, "GET, HEAD"),
         }
-        Ok((respond(request, &head, modified_s, &self.text, output), None))
     }
 
-    fn refusal(&mut self, request: &Request<'_>, refusal: &Refusal, output: &mut Vec<u8>) -> u16 {
-        match refusal {
-            Refusal::Malformed => self.words(request, 400, &[], output),
-            Refusal::Missing => self.words(request, 404, &[], output),
-            Refusal::Forbidden => self.words(request, 403, &[], output),
-            Refusal::Failed(error) => {
-                self.write_line(|line| writeln!(line, "{}: {error}", loggable(request.target)));
-                self.words(request, 503, &[], output)
-            }
-            Refusal::Directory => {
-                let (path, query) = request.target.split_at(request.target.find('?').unwrap_or(request.target.len()));
-                // With two slashes in front it would lead to another host.
-                let location = format!("/{}/{query}", path.trim_matches('/'));
-                self.words(request, 301, &[("Location", &location)], output)
+    async fn file(&self, head: Parts) -> Response<Body> {
+        let path = head.uri.path().to_owned();
+        if path.len() > MOST_TARGET_BYTES {
+            return words(StatusCode::URI_TOO_LONG);
+        }
+        if path.starts_with("//") {
+            return words(StatusCode::NOT_FOUND); // In a redirect to `//folder/`, a browser takes `folder` for a host.
+        }
+        match self.files.clone().try_call(Request::from_parts(head, ())).await {
+            Ok(response) => response.map(Either::Right),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => words(StatusCode::FORBIDDEN),
+            Err(error) if error.kind() == ErrorKind::NotFound => words(StatusCode::NOT_FOUND),
+            Err(error) => {
+                self.status.tell(&format!("{path:?}: {error}"));
+                words(StatusCode::SERVICE_UNAVAILABLE) // No descriptor free, a broken disk.
             }
         }
     }
+}
 
-    /// A response whose body is its status in words.
-    fn words(&mut self, request: &Request<'_>, status: u16, headers: &[(&str, &str)], output: &mut Vec<u8>) -> u16 {
-        let body = format!("{status} {}\n", http::reason_phrase(status));
-        let mut all = vec![SERVER, PLAIN_TEXT];
-        all.extend(headers);
-        http::respond(output, request, status, self.date.now(), &all, body.as_bytes());
-        status
+/// Takes in the body, which is of no use here: only then the next request on the connection can be found.
+async fn received(body: Incoming) -> Result<(), StatusCode> {
+    if body.is_end_stream() {
+        return Ok(());
     }
-
-    fn tell(&mut self, peer: SocketAddr, method: &str, target: &str, status: u16, bytes: u64) {
-        let date = self.date.now().to_owned();
-        self.write_line(|line| {
-            writeln!(line, "{peer} [{date}] \"{} {}\" {status} {bytes}", loggable(method), loggable(target))
-        });
-    }
-
-    /// By one write: the lines of several workers never mix, also in a pipe, up to 4096 bytes.
-    fn write_line(&mut self, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) {
-        self.line.clear();
-        let _ = write(&mut self.line).and_then(|()| io::stderr().write_all(&self.line)); // A lost log stops nothing.
+    tokio::select! {
+        biased;
+        whole = Limited::new(body, MOST_BODY_BYTES).collect() => match whole {
+            Ok(_) => Ok(()),
+            Err(error) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+            Err(_) => Err(StatusCode::BAD_REQUEST), // A chunk or a trailer that is none.
+        },
+        () = patient(Instant::now() + BODY) => Err(StatusCode::REQUEST_TIMEOUT),
     }
 }
 
-/// A word of a stranger's: cut off, so that a line keeps below PIPE_BUF, and without a quote that would seem to end it.
-fn loggable(word: &str) -> String {
-    const MOST_BYTES: usize = 1024; // A quote or a backslash becomes two; what is not printable, the parser refuses.
-    word.get(..MOST_BYTES).unwrap_or(word).replace('\\', "\\\\").replace('"', "\\\"")
+/// Whether there is one `Host` as RFC 9112, 3.2 asks for; hyper leaves that to its user.
+fn has_right_host(head: &Parts) -> bool {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let is_right = |host: &str| {
+        let Ok(authority) = host.parse::<Authority>() else { return host.is_empty() };
+        let port = host.strip_prefix(authority.host()).map(|rest| rest.strip_prefix(':').unwrap_or(rest));
+        port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit())) // With a user in front there is none.
+    };
+    match (hosts.next(), hosts.next()) {
+        (None, _) => head.version < Version::HTTP_11,
+        (Some(host), None) => str::from_utf8(host.as_bytes()).is_ok_and(is_right),
+        _ => false,
+    }
 }
 
-/// A time in words, kept for as long as it stays the same.
-struct Dated {
-    unix_s: u64,
-    text: String,
+/// A response whose body is its status in words.
+fn words(status: StatusCode) -> Response<Body> {
+    text(status, format!("{status}\n"))
 }
 
-impl Dated {
-    fn new(unix_s: u64) -> Dated {
-        Dated { unix_s, text: imf_fixdate(unix_s) }
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Either::Left(Full::new(text.into())));
+    *response.status_mut() = status;
+    with(response, CONTENT_TYPE, "text/plain; charset=utf-8")
+}
+
+fn with(mut response: Response<Body>, name: HeaderName, value: &'static str) -> Response<Body> {
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
+    response
+}
+
+/// Where tower-http finds its files. Its own backend follows symbolic links, also out of the root, and a check of the path
+/// beforehand would be late: a link may be put there in between. So each file is opened by `beneath`, with which the kernel
+/// refuses each link and each way out while it walks the path; what is served is what was opened then.
+///
+/// All is done at once, on the worker's own thread: a regular file lets wait for the disk alone, as nginx does it by
+/// default too, and a worker process keeps its one thread. tokio's own files go through a pool of threads.
+#[derive(Clone)]
+struct Files(&'static Root);
+
+impl Backend for Files {
+    type File = Opened;
+    type Metadata = Facts;
+    type OpenFuture = Ready<io::Result<Opened>>;
+    type MetadataFuture = Ready<io::Result<Facts>>;
+
+    fn open(&self, path: PathBuf) -> Self::OpenFuture {
+        ready(self.0.open(&path).map(|found| Opened(found.file)).map_err(io_error))
     }
 
-    fn text_of(&mut self, unix_s: u64) -> &str {
-        if self.unix_s != unix_s {
-            *self = Dated::new(unix_s);
+    fn metadata(&self, path: PathBuf) -> Self::MetadataFuture {
+        ready(match self.0.open(&path) {
+            Ok(found) => Ok(Facts::File(found.metadata)),
+            Err(Refusal::Directory) => Ok(Facts::Directory),
+            Err(refusal) => Err(io_error(refusal)),
+        })
+    }
+}
+
+fn io_error(refusal: Refusal) -> io::Error {
+    match refusal {
+        Refusal::Malformed | Refusal::Missing | Refusal::Directory => ErrorKind::NotFound.into(),
+        Refusal::Forbidden => ErrorKind::PermissionDenied.into(),
+        Refusal::Failed(error) => error,
+    }
+}
+
+enum Facts {
+    File(fs::Metadata),
+    Directory,
+}
+
+impl served::Metadata for Facts {
+    fn is_dir(&self) -> bool {
+        matches!(self, Facts::Directory)
+    }
+
+    /// No date of the future: for a client's copy of then, it would hide each change until then (RFC 9110, 8.8.2.1).
+    fn modified(&self) -> io::Result<SystemTime> {
+        let Facts::File(metadata) = self else { return Err(ErrorKind::IsADirectory.into()) };
+        Ok(metadata.modified()?.min(SystemTime::now()))
+    }
+
+    fn len(&self) -> u64 {
+        if let Facts::File(metadata) = self { metadata.len() } else { 0 }
+    }
+}
+
+struct Opened(fs::File);
+
+impl served::File for Opened {
+    type Metadata = Facts;
+    type MetadataFuture<'a> = Ready<io::Result<Facts>>;
+
+    fn metadata(&self) -> Self::MetadataFuture<'_> {
+        ready(self.0.metadata().map(Facts::File))
+    }
+}
+
+impl AsyncRead for Opened {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match self.0.read(buffer.initialize_unfilled()) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => return Poll::Ready(read.map(|bytes| buffer.advance(bytes))),
+            }
         }
-        &self.text
     }
 }
 
-/// What stands above the text of a file.
-struct Head<'h> {
-    date: &'h str,
-    modified: &'h str,
-    path: &'h Path,
-}
+impl AsyncSeek for Opened {
+    fn start_seek(mut self: Pin<&mut Self>, position: SeekFrom) -> io::Result<()> {
+        self.0.seek(position).map(drop)
+    }
 
-impl Head<'_> {
-    fn headers(&self) -> [(&str, &str); 3] {
-        [SERVER, ("Content-Type", media_type(self.path)), ("Last-Modified", self.modified)]
+    fn poll_complete(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<u64>> {
+        Poll::Ready(self.0.stream_position())
     }
 }
-
-/// Writes the whole of a small file, or only that the client's copy is as new; returns the status.
-fn respond(request: &Request<'_>, head: &Head<'_>, modified_s: u64, text: &[u8], output: &mut Vec<u8>) -> u16 {
-    if has_not_changed(request, modified_s) {
-        http::respond(output, request, 304, head.date, &[SERVER, ("Last-Modified", head.modified)], b"");
-        return 304;
-    }
-    http::respond(output, request, 200, head.date, &head.headers(), text);
-    200
-}
-
-fn modified_s(metadata: &Metadata) -> u64 {
-    // No date of the future: for a client's copy of then, it would hide each change until then (RFC 9110, 8.8.2.1).
-    let modified = metadata.modified().unwrap_or(UNIX_EPOCH).min(SystemTime::now());
-    modified.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// Whether the client's copy, of the date that it names, is not older than the file; a tag that it names goes before,
-/// and no file here has one (RFC 9110, 13.1.3).
-fn has_not_changed(request: &Request<'_>, modified_s: u64) -> bool {
-    if request.header("If-None-Match").is_some() {
-        return false;
-    }
-    let since = request.header("If-Modified-Since").and_then(|since| std::str::from_utf8(since).ok());
-    let date = since.and_then(|since| httpdate::parse_http_date(since).ok());
-    date.is_some_and(|date| date >= UNIX_EPOCH + Duration::from_secs(modified_s))
-}
-
-/// Up to so many bytes, and no more than the file has.
-fn read_whole(file: &File, bytes: u64, text: &mut Vec<u8>) -> io::Result<()> {
-    text.resize(usize::try_from(bytes).unwrap_or(usize::MAX), 0);
-    let mut filled = 0;
-    while filled < text.len() {
-        match (&*file).read(&mut text[filled..]) {
-            Ok(0) => break, // It has become shorter.
-            Ok(got) => filled += got,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    text.truncate(filled);
-    Ok(())
-}
-
-/// What a browser must know to show a file; of what is not listed here it only offers to save it.
-fn media_type(path: &Path) -> &'static str {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    let known = MEDIA_TYPES.iter().find(|(one, _)| extension.eq_ignore_ascii_case(one));
-    known.map_or("application/octet-stream", |(_, media_type)| media_type)
-}
-
-const MEDIA_TYPES: [(&str, &str); 27] = [
-    ("txt", "text/plain; charset=utf-8"),
-    ("html", "text/html; charset=utf-8"),
-    ("htm", "text/html; charset=utf-8"),
-    ("css", "text/css; charset=utf-8"),
-    ("js", "text/javascript; charset=utf-8"),
-    ("mjs", "text/javascript; charset=utf-8"),
-    ("json", "application/json"),
-    ("md", "text/markdown; charset=utf-8"),
-    ("csv", "text/csv; charset=utf-8"),
-    ("xml", "application/xml"),
-    ("svg", "image/svg+xml"),
-    ("png", "image/png"),
-    ("jpg", "image/jpeg"),
-    ("jpeg", "image/jpeg"),
-    ("gif", "image/gif"),
-    ("webp", "image/webp"),
-    ("avif", "image/avif"),
-    ("ico", "image/vnd.microsoft.icon"),
-    ("woff", "font/woff"),
-    ("woff2", "font/woff2"),
-    ("mp3", "audio/mpeg"),
-    ("mp4", "video/mp4"),
-    ("webm", "video/webm"),
-    ("pdf", "application/pdf"),
-    ("wasm", "application/wasm"),
-    ("zip", "application/zip"),
-    ("gz", "application/gzip"),
-];

@@ -1,128 +1,126 @@
-//! What does the server say about itself?
-//!
-//! The counters lie in memory that all workers share, be they threads or processes: each counts in a slot of its own,
-//! and whoever is asked for `/status` adds them up.
+//! What does the server say about itself, under `/status` and in its log?
 
-use std::fmt::Write;
-use std::io;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::num::NonZeroUsize;
-use std::ptr::NonNull;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::slice;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use nix::libc::c_void;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
-use nix::unistd::{Pid, getpid, gettid};
-use process_demo::connections::Counters;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use nix::sys::socket::{MsgFlags, send};
+use nix::unistd::Pid;
 
 /// What one worker counts. Each number stands for itself, so none publishes anything else: all are relaxed.
 #[repr(C, align(128))] // Two lines of a cache: no worker takes another's away.
 pub struct Slot {
     pid: AtomicI32,
-    thread: AtomicI32,
     restarts: AtomicU64,
     pub requests: AtomicU64,
-    pub connections: Counters,
+    pub accepted: AtomicU64,
+    /// Open now.
+    pub connections: AtomicU64,
+    pub refused: AtomicU64,
+    pub timed_out: AtomicU64,
     /// At the stop, because they took too long.
     pub cut_off: AtomicU64,
+    lines_lost: AtomicU64,
 }
 
 impl Slot {
-    /// The calling thread is this worker from now on.
-    pub fn begin(&self) {
-        self.begin_as(getpid(), gettid());
+    pub fn begin(&self, worker: Pid) {
+        self.pid.store(worker.as_raw(), Relaxed);
     }
 
-    /// That process's main thread is this worker from now on.
-    pub fn begin_in(&self, child: Pid) {
-        self.begin_as(child, child);
-    }
-
-    fn begin_as(&self, process: Pid, thread: Pid) {
-        self.pid.store(process.as_raw(), Relaxed);
-        self.thread.store(thread.as_raw(), Relaxed);
-    }
-
-    /// What it had open is closed, and another one takes its place.
+    /// Its connections have ended with it.
     pub fn died(&self) {
-        self.begin_as(NOBODY, NOBODY);
+        self.pid.store(0, Relaxed);
+        self.connections.store(0, Relaxed);
         self.restarts.fetch_add(1, Relaxed);
-        self.connections.open.store(0, Relaxed);
     }
 }
 
-const NOBODY: Pid = Pid::from_raw(0);
-
-/// The slots of all workers, and what does not change.
+/// The counters of all workers, in memory that threads share and forked processes as well; and the log.
 pub struct Status {
     model: String,
     since: Instant,
-    slots: NonNull<Slot>,
-    workers: NonZeroUsize,
+    pub slots: &'static [Slot],
+    stderr: Option<File>,
 }
 
-// SAFETY: the slots are mapped as long as the value lives, and consist of atomics alone.
-unsafe impl Sync for Status {}
-
 impl Status {
-    /// Made before the workers start: threads share it, and so do forked processes.
+    /// Made before the workers start, and mapped as long as the process lives.
     pub fn new(model: String, workers: NonZeroUsize) -> io::Result<Status> {
-        let (access, flags) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED);
+        let bytes = workers.saturating_mul(const { NonZeroUsize::new(size_of::<Slot>()).unwrap() });
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
-        let start = unsafe { mmap_anonymous(None, bytes_of(workers), access, flags) }?;
-        Ok(Status { model, since: Instant::now(), slots: start.cast(), workers })
-    }
-
-    pub fn slots(&self) -> &[Slot] {
-        // SAFETY: so many were mapped, page-aligned, and all zeros are a valid slot.
-        unsafe { slice::from_raw_parts(self.slots.as_ptr(), self.workers.get()) }
+        let start = unsafe { mmap_anonymous(None, bytes, access, MapFlags::MAP_SHARED) }?;
+        // SAFETY: so many were mapped, page-aligned; all zeros are valid slots, of atomics; nobody unmaps them.
+        let slots = unsafe { slice::from_raw_parts(start.cast::<Slot>().as_ptr(), workers.get()) };
+        // Opened once more, O_NONBLOCK is ours alone; set on the old one, it would be everybody's who has it.
+        let again = File::options().append(true).custom_flags(OFlag::O_NONBLOCK.bits()).open("/proc/self/fd/2");
+        Ok(Status { model, since: Instant::now(), slots, stderr: again.ok() })
     }
 
     /// Over all workers.
-    pub fn cut_off(&self) -> u64 {
-        self.slots().iter().map(|slot| slot.cut_off.load(Relaxed)).sum()
+    pub fn sum(&self, of: fn(&Slot) -> &AtomicU64) -> u64 {
+        self.slots.iter().map(|slot| of(slot).load(Relaxed)).sum()
     }
 
     /// For people, and for programs that read `key: value`.
     pub fn text(&self) -> String {
-        let sum = |of: fn(&Slot) -> &AtomicU64| self.slots().iter().map(|slot| of(slot).load(Relaxed)).sum::<u64>();
-        let mut text = format!(
-            "model: {}\nuptime_s: {}\nrequests: {}\nconnections: {}\naccepted: {}\nrefused: {}\ntimed_out: {}\n\
-             restarts: {}\n",
-            self.model,
-            self.since.elapsed().as_secs(),
-            sum(|slot| &slot.requests),
-            sum(|slot| &slot.connections.open),
-            sum(|slot| &slot.connections.accepted),
-            sum(|slot| &slot.connections.refused),
-            sum(|slot| &slot.connections.timed_out),
-            sum(|slot| &slot.restarts),
-        );
-        for (number, slot) in self.slots().iter().enumerate() {
-            // A write to a string cannot fail.
+        let mut text = format!("model: {}\nuptime_s: {}\n", self.model, self.since.elapsed().as_secs());
+        let sums: [(&str, fn(&Slot) -> &AtomicU64); 7] = [
+            ("requests", |slot| &slot.requests),
+            ("connections", |slot| &slot.connections),
+            ("accepted", |slot| &slot.accepted),
+            ("refused", |slot| &slot.refused),
+            ("timed_out", |slot| &slot.timed_out),
+            ("restarts", |slot| &slot.restarts),
+            ("log_lines_lost", |slot| &slot.lines_lost),
+        ];
+        for (name, of) in sums {
+            let _ = writeln!(text, "{name}: {}", self.sum(of)); // A write to a string cannot fail.
+        }
+        for (number, slot) in self.slots.iter().enumerate() {
             let _ = writeln!(
                 text,
-                "worker {number}: pid {} thread {} requests {} connections {} accepted {} restarts {}",
+                "worker {number}: pid {} requests {} connections {} accepted {} restarts {}",
                 slot.pid.load(Relaxed),
-                slot.thread.load(Relaxed),
                 slot.requests.load(Relaxed),
-                slot.connections.open.load(Relaxed),
-                slot.connections.accepted.load(Relaxed),
+                slot.connections.load(Relaxed),
+                slot.accepted.load(Relaxed),
                 slot.restarts.load(Relaxed),
             );
         }
         text
     }
-}
 
-impl Drop for Status {
-    fn drop(&mut self) {
-        // SAFETY: nothing borrows a slot any more, and nobody else unmaps them in this process.
-        let _ = unsafe { munmap(self.slots.cast::<c_void>(), bytes_of(self.workers).get()) };
+    /// One line on standard error, dropped and counted if there is no room for it: a log that nobody reads stops nothing.
+    /// It is one write of up to PIPE_BUF bytes, so the lines of several workers never mix.
+    pub fn tell(&self, line: &str) {
+        let line = format!("{line}\n");
+        if !self.write(line.as_bytes()).is_ok_and(|bytes| bytes == line.len()) {
+            self.slots[0].lines_lost.fetch_add(1, Relaxed);
+        }
     }
-}
 
-fn bytes_of(workers: NonZeroUsize) -> NonZeroUsize {
-    workers.saturating_mul(const { NonZeroUsize::new(size_of::<Slot>()).unwrap() })
+    fn write(&self, line: &[u8]) -> io::Result<usize> {
+        if let Some(mut own) = self.stderr.as_ref() {
+            return own.write(line); // The kernel's buffer is the bounded one; a pipe takes the whole line or none of it.
+        }
+        let stderr = io::stderr();
+        match send(stderr.as_raw_fd(), line, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
+            Err(nix::errno::Errno::ENOTSOCK) => {}
+            sent => return Ok(sent?), // A socket, as a system's log often is, cannot be opened once more.
+        }
+        // Another user's: a line goes where there is room for it now. Only here two who race for the last room may wait.
+        let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+        if poll(&mut ready, PollTimeout::ZERO)? == 0 { Ok(0) } else { stderr.lock().write(line) }
+    }
 }
