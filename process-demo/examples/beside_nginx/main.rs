@@ -1,7 +1,8 @@
 //! How fast is our web server beside nginx and Apache, and what does each lose when its workers are killed?
 //!
-//! Starts all of them with private configurations, which it prints, and lets `wrk` ask them in turn for the same file of
-//! 12 bytes. What is not installed is left out. `cargo run --release -p process-demo --example beside_nginx`
+//! Starts all of them with private configurations, which it prints, and lets `wrk` ask them in turn for the same 12 bytes:
+//! from memory, where the engines alone are compared, and from a file. What is not installed is left out.
+//! `cargo run --release -p process-demo --example beside_nginx`
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -36,7 +37,8 @@ struct Options {
 }
 
 const WORKERS: usize = 2;
-const NAME: &str = "hello.txt";
+const NAME: &str = "hello.txt"; // Of the file.
+const MEMORY: &str = ".well-known/hello"; // What is answered from memory.
 const TEXT: &str = "hello world\n";
 
 fn main() -> Result<()> {
@@ -50,8 +52,24 @@ fn main() -> Result<()> {
     nobody_may_read(&[place.path(), &root])?;
     fs::set_permissions(root.join(NAME), fs::Permissions::from_mode(0o644))?;
 
-    race(&options, place.path(), &root)?;
-    for model in ["pool", "prefork"] {
+    let servers = start_all(place.path(), &root)?;
+    if wrk::is_here() {
+        println!("{WORKERS} workers each, logs off; {}\n", wrk::command(options.seconds, "ADDRESS"));
+        let engines: Vec<&Server> = servers.iter().filter(|server| server.has_memory).collect();
+        race(&options, &format!("/{MEMORY}: ours from memory, nginx by `return 200`"), MEMORY, &engines)?;
+        let all: Vec<&Server> = servers.iter().collect();
+        let files = locked_version("tower-http");
+        race(
+            &options,
+            &format!("/{NAME}: a file, ours by tower-http {files}, which reads it anew each time"),
+            NAME,
+            &all,
+        )?;
+    } else {
+        println!("wrk is not installed, so nothing can be compared: the package of that name brings it.");
+    }
+    drop(servers);
+    for model in ["threads", "prefork"] {
         idle::hold(&Server::ours(model, &root)?, options.idle)?;
     }
     for model in ["prefork", "reuseport"] {
@@ -60,12 +78,8 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// All servers under the same load in turn, and the ratios of each round.
-fn race(options: &Options, place: &Path, root: &Path) -> Result<()> {
-    if !wrk::is_here() {
-        println!("wrk is not installed, so nothing can be compared: the package of that name brings it.");
-        return Ok(());
-    }
+/// Ours first, then all that are installed; how each is configured, and what it answers.
+fn start_all(place: &Path, root: &Path) -> Result<Vec<Server>> {
     let mut servers = Vec::new();
     for model in OURS {
         servers.push(Server::ours(model, root)?);
@@ -79,13 +93,20 @@ fn race(options: &Options, place: &Path, root: &Path) -> Result<()> {
         }
     }
     for server in &servers {
-        println!("{}: {}\n{}", server.name, server.configuration, indented(&server.head(NAME, TEXT)?));
+        println!("{} ({}): {}", server.name, server.engine, server.configuration);
+        if server.has_memory {
+            println!("  /{MEMORY}\n{}", indented(&server.head(MEMORY, TEXT)?));
+        }
+        println!("  /{NAME}\n{}", indented(&server.head(NAME, TEXT)?));
     }
-    println!("{WORKERS} workers each, logs off; {}\n", wrk::command(options.seconds, "ADDRESS"));
+    Ok(servers)
+}
 
+/// All servers under the same load in turn, and the ratios of each round.
+fn race(options: &Options, answered: &str, path: &str, servers: &[&Server]) -> Result<()> {
     let mut loads: Vec<Vec<Load>> = servers.iter().map(|_| Vec::new()).collect();
-    for server in &servers {
-        wrk::ask(server, NAME, 1)?; // Warms up; Apache's prefork starts its children now.
+    for server in servers {
+        wrk::ask(server, path, 1)?; // Warms up; Apache's prefork starts its children now.
     }
     for round in 0..options.rounds {
         let mut order: Vec<usize> = (0..servers.len()).collect();
@@ -93,24 +114,32 @@ fn race(options: &Options, place: &Path, root: &Path) -> Result<()> {
             order.reverse(); // A drift of the machine hits all alike.
         }
         for at in order {
-            loads[at].push(wrk::ask(&servers[at], NAME, options.seconds)?);
+            loads[at].push(wrk::ask(servers[at], path, options.seconds)?);
         }
     }
-    print_loads(&servers, &loads);
-    print_ratios(&servers, &loads);
+    println!("{answered}");
+    print_loads(servers, &loads);
+    print_ratios(servers, &loads);
     Ok(())
 }
 
-const OURS: [&str; 4] = ["threads", "pool", "prefork", "reuseport"];
+const OURS: [&str; 3] = ["threads", "prefork", "reuseport"];
 
-fn print_loads(servers: &[Server], loads: &[Vec<Load>]) {
-    println!("{:24} {:>9} {:>9} {:>9} {:>7}   rounds", "server", "per s", "p50", "p99", "errors");
+/// Of a library, as this program and the server are built with it.
+fn locked_version(name: &str) -> &'static str {
+    let after = include_str!("../../../Cargo.lock").split_once(&format!("name = \"{name}\"\nversion = \""));
+    after.and_then(|(_, rest)| rest.split('"').next()).unwrap_or_default()
+}
+
+fn print_loads(servers: &[&Server], loads: &[Vec<Load>]) {
+    println!("{:20} {:14} {:>9} {:>9} {:>9} {:>7}   rounds", "server", "engine", "per s", "p50", "p99", "errors");
     for (server, loads) in servers.iter().zip(loads) {
         let of = |figure: fn(&Load) -> f64| loads.iter().map(figure).collect::<Vec<f64>>();
         let rounds = of(|load| load.per_s);
         println!(
-            "{:24} {:>9} {:>9} {:>9} {:>7}   {}",
+            "{:20} {:14} {:>9} {:>9} {:>9} {:>7}   {}",
             server.name,
+            server.engine,
             count(median(&rounds).value as u64),
             with_unit("s", median(&of(|load| load.p50_s)).value),
             with_unit("s", median(&of(|load| load.p99_s)).value),
@@ -121,7 +150,7 @@ fn print_loads(servers: &[Server], loads: &[Vec<Load>]) {
 }
 
 /// Ours in the share of the others' requests per second: of each round, and their median.
-fn print_ratios(servers: &[Server], loads: &[Vec<Load>]) {
+fn print_ratios(servers: &[&Server], loads: &[Vec<Load>]) {
     println!("\nrequests per second, ours / theirs: the median (each round)");
     for (theirs, their_loads) in servers.iter().zip(loads).skip(OURS.len()) {
         for (ours, our_loads) in servers.iter().zip(loads).take(OURS.len()) {

@@ -15,12 +15,16 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
-use crate::WORKERS;
+use crate::{MEMORY, TEXT, WORKERS, locked_version};
 
 /// A running server; it is stopped when this is dropped.
 pub struct Server {
     pub name: String,
+    /// What speaks HTTP, and its version.
+    pub engine: String,
     pub address: SocketAddr,
+    /// Whether it answers from memory too.
+    pub has_memory: bool,
     /// As a reader could start it again.
     pub configuration: String,
     process: Child,
@@ -41,6 +45,8 @@ impl Server {
         let address = said.split_whitespace().find_map(|word| word.trim_end_matches([',', '.', ';']).parse().ok());
         Ok(Server {
             name: model.to_owned(),
+            engine: format!("hyper {}", locked_version("hyper")),
+            has_memory: true,
             address: address.with_context(|| format!("the server did not say where it listens: {said}"))?,
             configuration: format!("web_server --quiet --model {model} --workers {WORKERS}"),
             process,
@@ -63,18 +69,17 @@ impl Server {
     }
 
     /// Waits until it answers; a foreign program says in no other way that it is ready.
-    fn started(name: &str, address: SocketAddr, configuration: String, process: Child) -> Started {
-        let mut server = Server { name: name.to_owned(), address, configuration, process };
+    fn started(mut self) -> Started {
         for _ in 0..TRIES {
-            if TcpStream::connect(address).is_ok() {
-                return Ok(Ok(server));
+            if TcpStream::connect(self.address).is_ok() {
+                return Ok(Ok(self));
             }
-            if let Some(status) = server.process.try_wait()? {
-                return Ok(Err(format!("{name} is left out: it ended at once ({status})")));
+            if let Some(status) = self.process.try_wait()? {
+                return Ok(Err(format!("{} is left out: it ended at once ({status})", self.name)));
             }
             sleep(Duration::from_millis(10));
         }
-        bail!("{name} does not answer")
+        bail!("{} does not answer", self.name)
     }
 
     fn stop(&mut self) -> Result<ExitStatus> {
@@ -103,7 +108,7 @@ pub fn nginx(place: &Path, root: &Path) -> Started {
     start_nginx("nginx", "sendfile off;", place, root)
 }
 
-/// With files kept open for a second; our server keeps the texts of small ones, and looks each time if they are the same.
+/// With files kept open for a second; ours are opened for each request.
 pub fn nginx_cache(place: &Path, root: &Path) -> Started {
     start_nginx("nginx (file cache)", "sendfile off; open_file_cache max=1000; open_file_cache_valid 1s;", place, root)
 }
@@ -130,16 +135,18 @@ fn start_nginx(name: &str, files: &str, place: &Path, root: &Path) -> Started {
         "daemon off; {user}\nworker_processes {WORKERS};\npid {};\nerror_log {} crit;\n\
          events {{ worker_connections 8192; }}\nhttp {{\n  access_log off; {files} keepalive_requests \
          1000000000;\n  types {{ text/plain txt; }}\n  etag off; max_ranges 0; server_tokens off;\n{temporary}  \
-         server {{ listen {address}; root {}; }}\n}}\n",
+         server {{ listen {address}; root {}; location = /{MEMORY} {{ return 200 {TEXT:?}; }} }}\n}}\n",
         own.join("pid").display(),
         own.join("log").display(),
         root.display(),
     );
     let file = own.join("nginx.conf");
     fs::write(&file, &configuration)?;
+    let engine = version(&program)?;
     let mut command = Command::new(program);
     command.arg("-e").arg(own.join("log")).arg("-c").arg(&file);
-    Server::started(name, address, configuration, spawn(command.stderr(Stdio::null()))?)
+    let process = spawn(command.stderr(Stdio::null()))?;
+    Server { name: name.to_owned(), engine, address, has_memory: name == "nginx", configuration, process }.started()
 }
 
 fn start_apache(mpm: &str, more: &str, place: &Path, root: &Path) -> Started {
@@ -163,9 +170,19 @@ fn start_apache(mpm: &str, more: &str, place: &Path, root: &Path) -> Started {
     );
     let file = own.join("apache.conf");
     fs::write(&file, &configuration)?;
+    let engine = version(&program)?;
     let mut command = Command::new(program);
     command.arg("-DFOREGROUND").arg("-f").arg(&file);
-    Server::started(&name, address, configuration, spawn(command.stderr(Stdio::null()))?)
+    let process = spawn(command.stderr(Stdio::null()))?;
+    Server { name, engine, address, has_memory: false, configuration, process }.started()
+}
+
+/// `nginx 1.22.1`, `Apache 2.4.62`: of what the programs say for `-v`, on whichever stream.
+fn version(program: &Path) -> Result<String> {
+    let said = Command::new(program).arg("-v").output()?;
+    let said = String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned();
+    let named = said.split_whitespace().find(|word| word.starts_with("nginx/") || word.starts_with("Apache/"));
+    Ok(named.unwrap_or("?").replace('/', " "))
 }
 
 /// As root, the others' workers run as nobody.

@@ -45,6 +45,9 @@ impl Slot {
     }
 }
 
+/// One of a slot's numbers.
+type Counter = fn(&Slot) -> &AtomicU64;
+
 /// The counters of all workers, in memory that threads share and forked processes as well; and the log.
 pub struct Status {
     model: String,
@@ -68,14 +71,14 @@ impl Status {
     }
 
     /// Over all workers.
-    pub fn sum(&self, of: fn(&Slot) -> &AtomicU64) -> u64 {
+    pub fn sum(&self, of: Counter) -> u64 {
         self.slots.iter().map(|slot| of(slot).load(Relaxed)).sum()
     }
 
     /// For people, and for programs that read `key: value`.
     pub fn text(&self) -> String {
         let mut text = format!("model: {}\nuptime_s: {}\n", self.model, self.since.elapsed().as_secs());
-        let sums: [(&str, fn(&Slot) -> &AtomicU64); 7] = [
+        let sums: [(&str, Counter); 7] = [
             ("requests", |slot| &slot.requests),
             ("connections", |slot| &slot.connections),
             ("accepted", |slot| &slot.accepted),
