@@ -19,6 +19,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum, value_parser};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
+use nix::sys::socket::{Backlog, listen};
 use nix::unistd::getpid;
 use process_demo::beneath::Root;
 use process_demo::prefork::{self, Event, Exit, Listeners, Listening, Worker};
@@ -141,6 +142,7 @@ fn open(model: Model, address: SocketAddr) -> Result<(Door, SocketAddr)> {
     let listening = match model {
         Model::Threads => {
             let listener = TcpListener::bind(address)?;
+            listen(&listener, Backlog::MAXALLOWABLE)?; // As many wait in its queue as in the others': std has 128.
             let address = listener.local_addr()?;
             return Ok((Door::Threads(listener), address));
         }
@@ -155,7 +157,7 @@ fn open(model: Model, address: SocketAddr) -> Result<(Door, SocketAddr)> {
 /// As many as there can be descriptors, after the soft limit is raised as far as it may be, and no more than the memory of
 /// a usual machine holds if all of them are hostile.
 fn most_connections() -> Result<u32> {
-    const OTHERS: u64 = 32; // Standard streams, listener, log, root, the stop, and what the runtime polls.
+    const OTHERS: u64 = 16 + worker::PORCH as u64; // Standard streams, listener, log, root, the stop, what the runtime has.
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most).context("the limit of open files")?;
     let each = most.saturating_sub(OTHERS) / 2; // A connection and the file that it is sent.

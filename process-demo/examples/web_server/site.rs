@@ -41,6 +41,13 @@ pub enum Log {
     Nothing,
 }
 
+/// Whether the body of a request has been taken in; if not, there may be more to come of it.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Rest {
+    Read,
+    Unread,
+}
+
 pub type Body = Either<Full<Bytes>, ServeFileSystemResponseBody>;
 
 const HELLO_PATH: &str = "/.well-known/hello"; // Shows the engine alone, without a file: to be compared with others.
@@ -56,28 +63,28 @@ impl Site {
     }
 
     /// The response to one request, which is logged.
-    pub async fn answer(&self, slot: &Slot, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
+    pub async fn answer(&self, slot: &Slot, peer: SocketAddr, request: Request<Incoming>) -> (Response<Body>, Rest) {
         slot.requests.fetch_add(1, Relaxed);
         let asked = (self.log == Log::Requests).then(|| format!("{} {}", request.method(), request.uri()));
         // The length may have been told in a second way, which somebody before us believed: nothing follows on it.
-        let mut is_last = request.headers().contains_key(TRANSFER_ENCODING);
+        let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
         let (head, body) = request.into_parts();
-        let mut response = match received(body).await {
-            Ok(()) => self.respond(head, peer).await,
+        let (mut response, rest) = match received(body).await {
+            Ok(()) => (self.respond(head, peer).await, Rest::Read),
             Err(status) => {
-                is_last = true;
                 slot.timed_out.fetch_add(u64::from(status == StatusCode::REQUEST_TIMEOUT), Relaxed);
-                words(status)
+                (words(status), Rest::Unread)
             }
         };
-        if is_last || self.stopping.load(Relaxed) || response.status() == StatusCode::BAD_REQUEST {
+        let is_wrong = rest == Rest::Unread || response.status() == StatusCode::BAD_REQUEST;
+        if is_chunked || is_wrong || self.stopping.load(Relaxed) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(asked) = asked {
             let length = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
             self.tell(peer, &asked, response.status(), length.or(response.size_hint().exact()).unwrap_or_default());
         }
-        response
+        (response, rest)
     }
 
     /// A line of the log, in which a stranger's words cannot end their quotes; cut off, so that it keeps below PIPE_BUF.

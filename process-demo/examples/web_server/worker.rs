@@ -1,10 +1,11 @@
 //! How does one worker serve its connections, and stop?
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::{self, SocketAddr};
 use std::os::fd::BorrowedFd;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
@@ -16,8 +17,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use nix::sys::socket::{setsockopt, sockopt};
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::select;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -25,7 +26,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::io::InspectReader;
 use tokio_util::sync::CancellationToken;
 
-use crate::site::{Log, Site};
+use crate::site::{Log, Rest, Site};
 use crate::status::Slot;
 
 const HEAD: Duration = Duration::from_secs(60); // From the last response to the next whole head: hyper has one for both.
@@ -33,6 +34,8 @@ const SEND_MS: u32 = 60_000; // From one byte that the client takes to the next.
 const LAST_CALL: Duration = Duration::from_millis(100); // Who has not heard of the stop may have asked; longer than most round trips.
 pub const DRAIN: Duration = Duration::from_secs(10); // Of what is in flight at the stop.
 const REST: Duration = Duration::from_millis(100); // Before it tries again to accept, when the machine had no room for one more.
+const LINGER: Duration = Duration::from_secs(1); // Longer than a response takes to the client.
+pub const PORCH: usize = 16; // Refused connections that may linger.
 const GRACE: Duration = Duration::from_millis(100); // Far longer than a look at all connections takes.
 const BUFFER_BYTES: usize = 16 << 10; // Of a connection, each way, for a head of that size: 10,000 hostile ones fill 320 MB.
 
@@ -50,9 +53,9 @@ pub async fn serve(
     let stop = unsafe { AsyncFd::register_with_interest(stop, Interest::READABLE) }?;
     let mut http = http1::Builder::new();
     http.timer(Patient).header_read_timeout(HEAD).max_buf_size(BUFFER_BYTES).half_close(true);
-    let room = Semaphore::new(most as usize);
-    // For all its tasks, as long as the process lives.
-    let hall: &Hall = Box::leak(Box::new(Hall { site, slot, http, room, most, last_call: CancellationToken::new() }));
+    let (room, porch) = (Semaphore::new(most as usize), Semaphore::new(PORCH));
+    let hall = Hall { site, slot, http, room, porch, most, last_call: CancellationToken::new() };
+    let hall: &Hall = Box::leak(Box::new(hall)); // For all its tasks, as long as the process lives.
     select! {
         biased; // The stop wins, however many newcomers there are.
         asked = stop.readable() => drop(asked?),
@@ -71,6 +74,7 @@ struct Hall {
     slot: &'static Slot,
     http: http1::Builder,
     room: Semaphore,
+    porch: Semaphore,
     most: u32,
     last_call: CancellationToken,
 }
@@ -87,18 +91,26 @@ impl Hall {
     }
 
     fn admit(&'static self, stream: TcpStream, peer: SocketAddr) {
-        let Ok(place) = self.room.try_acquire() else {
-            self.slot.refused.fetch_add(1, Relaxed);
-            let body = format!("This worker holds at most {} connections, and has them.\n", self.most);
-            let head =
-                "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Type: text/plain";
-            // It fits into the empty buffer of a new connection; whoever is in a hurry may lose it.
-            let _ = stream.try_write(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
-            return;
-        };
+        let Ok(place) = self.room.try_acquire() else { return self.refuse(stream) };
         self.slot.accepted.fetch_add(1, Relaxed);
         self.slot.connections.fetch_add(1, Relaxed);
         tokio::spawn(self.converse(stream, peer, Counted { slot: self.slot, _place: place }));
+    }
+
+    fn refuse(&'static self, stream: TcpStream) {
+        self.slot.refused.fetch_add(1, Relaxed);
+        let body = format!("This worker holds at most {} connections, and has them.\n", self.most);
+        let head =
+            "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Type: text/plain";
+        // It fits into the empty buffer of a new connection.
+        let _ = stream.try_write(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
+        // Beyond those who may linger, whoever is in a hurry may lose it.
+        if let Ok(place) = self.porch.try_acquire() {
+            tokio::spawn(async {
+                linger(stream).await;
+                drop(place);
+            });
+        }
     }
 
     async fn converse(&'static self, stream: TcpStream, peer: SocketAddr, _counted: Counted) {
@@ -106,34 +118,43 @@ impl Hall {
         // The kernel sees each byte that the client takes; a write here waits for megabytes of room in a buffer. And a
         // worker that was stopped for a while cuts nobody off by it.
         let _ = setsockopt(&stream, sockopt::TcpUserTimeout, &SEND_MS);
-        let heard = Arc::new(AtomicBool::new(false)); // Something that has not been answered yet.
-        let hears = Arc::clone(&heard);
+        let unanswered = Arc::new(AtomicBool::new(false)); // Whether something has come that has no response yet.
+        let (comes, answers) = (Arc::clone(&unanswered), Arc::clone(&unanswered));
         let stream = InspectReader::new(stream, move |bytes: &[u8]| {
             if !bytes.is_empty() {
-                hears.store(true, Relaxed);
+                comes.store(true, Relaxed);
             }
         });
-        let service = service_fn(|request| async {
-            let response = self.site.answer(self.slot, peer, request).await;
-            heard.store(false, Relaxed);
-            Ok::<_, Infallible>(response)
+        let service = service_fn(|request| {
+            let answers = &answers;
+            Box::pin(async move {
+                let (response, rest) = self.site.answer(self.slot, peer, request).await;
+                answers.store(rest == Rest::Unread, Relaxed);
+                Ok::<_, Infallible>(response)
+            })
         });
-        let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
-        select! {
-            ended = connection.as_mut() => return self.look_at(peer, ended),
-            () = self.last_call.cancelled() => {}
-        }
-        if !heard.load(Relaxed) {
-            connection.as_mut().graceful_shutdown(); // Idle ones close; the response under way is the last.
-        }
-        match timeout(DRAIN, connection).await {
-            Ok(ended) => self.look_at(peer, ended),
-            Err(_) => _ = self.slot.cut_off.fetch_add(1, Relaxed),
+        let mut connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let ended = select! {
+            ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Ok(ended),
+            () = self.last_call.cancelled() => {
+                if !unanswered.load(Relaxed) {
+                    Pin::new(&mut connection).graceful_shutdown(); // Idle ones close; the response under way is the last.
+                }
+                timeout(DRAIN, poll_fn(|context| connection.poll_without_shutdown(context))).await
+            }
+        };
+        let Ok(ended) = ended else {
+            self.slot.cut_off.fetch_add(1, Relaxed);
+            return;
+        };
+        self.look_at(peer, &ended);
+        if ended.is_err() || unanswered.load(Relaxed) {
+            linger(connection.into_parts().io.into_inner().into_inner()).await;
         }
     }
 
     /// Tells of what is no request; hyper has answered it.
-    fn look_at(&self, peer: SocketAddr, ended: hyper::Result<()>) {
+    fn look_at(&self, peer: SocketAddr, ended: &hyper::Result<()>) {
         let Err(error) = ended else { return };
         if error.is_timeout() {
             self.slot.timed_out.fetch_add(1, Relaxed);
@@ -147,6 +168,17 @@ impl Hall {
             self.site.tell(peer, "-", status, 0);
         }
     }
+}
+
+/// Closes without a reset, which what comes unread would be, and before which the client may not read its response (RFC
+/// 9112, 9.6).
+async fn linger(mut stream: TcpStream) {
+    let mut rest = [0; 4096];
+    let read = async {
+        let _ = stream.shutdown().await; // Whoever is gone already is not read from either.
+        while stream.read(&mut rest).await.is_ok_and(|bytes| bytes > 0) {}
+    };
+    let _ = timeout(LINGER, read).await;
 }
 
 /// A connection's place in the hall, and among the counters: given back also by a panic.
