@@ -22,6 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::select;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::yield_now;
 use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::io::InspectReader;
 use tokio_util::sync::CancellationToken;
@@ -31,12 +32,12 @@ use crate::status::Slot;
 
 const HEAD: Duration = Duration::from_secs(60); // From the last response to the next whole head: hyper has one for both.
 const SEND_MS: u32 = 60_000; // From one byte that the client takes to the next.
-const LAST_CALL: Duration = Duration::from_millis(100); // Who has not heard of the stop may have asked; longer than most round trips.
 pub const DRAIN: Duration = Duration::from_secs(10); // Of what is in flight at the stop.
 const REST: Duration = Duration::from_millis(100); // Before it tries again to accept, when the machine had no room for one more.
+const AT_ONCE: u32 = 16; // Newcomers: far fewer than the tasks that tokio runs before it looks at this one again, 61.
 const LINGER: Duration = Duration::from_secs(1); // Longer than a response takes to the client.
 pub const PORCH: usize = 16; // Refused connections that may linger.
-const GRACE: Duration = Duration::from_millis(100); // Far longer than a look at all connections takes.
+const GRACE: Duration = Duration::from_millis(100); // Far longer than a look at all connections takes, and than most round trips.
 const BUFFER_BYTES: usize = 16 << 10; // Of a connection, each way, for a head of that size: 10,000 hostile ones fill 320 MB.
 
 /// Serves until `stop` becomes readable; then what is in flight is finished, or cut off at the deadline.
@@ -62,7 +63,10 @@ pub async fn serve(
         never = hall.accept(&listener) => match never {},
     }
     site.stopping.store(true, Relaxed); // Publishes nothing: each response says from now on that it is the last.
-    let _ = timeout(LAST_CALL, hall.accept(&listener)).await;
+    select! {
+        () = patient(Instant::now()) => {} // Who has not heard of the stop may have asked, or connected.
+        never = hall.accept(&listener) => match never {},
+    }
     drop(listener);
     hall.last_call.cancel();
     let _ = hall.room.acquire_many(most).await; // All of it: each connection has ended. Nobody closes the semaphore.
@@ -82,11 +86,14 @@ struct Hall {
 impl Hall {
     async fn accept(&'static self, listener: &TcpListener) -> Infallible {
         loop {
-            match listener.accept().await {
-                Ok((stream, peer)) => self.admit(stream, peer),
-                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
-                Err(_) => sleep(REST).await, // EMFILE, ENOMEM: whoever waits in the queue does so until there is room.
+            for _ in 0..AT_ONCE {
+                match listener.accept().await {
+                    Ok((stream, peer)) => self.admit(stream, peer),
+                    Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                    Err(_) => sleep(REST).await, // EMFILE, ENOMEM: whoever waits in the queue does so until there is room.
+                }
             }
+            yield_now().await;
         }
     }
 
@@ -194,11 +201,11 @@ impl Drop for Counted {
 }
 
 /// Passes when the time is over and whatever came in time has been read: after a standstill (SIGSTOP, a suspended machine)
-/// the deadlines ring first, and what has come meanwhile is seen only in the next look at the connections. So a wait counts
-/// only if the process ran while it lasted.
+/// the deadlines ring first, and what has come meanwhile is seen only in the next look at the connections. So a last short
+/// wait counts only if the process ran while it lasted; on a machine that never lets it run so long, the tenth one does.
 pub async fn patient(deadline: Instant) {
     sleep_until(deadline.into()).await;
-    loop {
+    for _ in 0..10 {
         let before = Instant::now();
         sleep(GRACE).await;
         if before.elapsed() < 2 * GRACE {
