@@ -617,7 +617,9 @@ impl Server {
     }
 
     fn client(&self) -> Client {
-        Client { stream: BufReader::new(TcpStream::connect(self.address).unwrap()) }
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap(); // A server that hangs fails its test.
+        Client { stream: BufReader::new(stream) }
     }
 
     fn status(&self) -> Status {

@@ -106,7 +106,7 @@ impl Server {
         let name = options.model.to_possible_value().context("a model without a name")?.get_name().to_owned();
         let most = most_connections()?;
         let listening = format!(
-            "listening on {address}, model {name}, workers {workers}, at most {most} connections in a process, files below {}",
+            "listening on {address}, model {name}, workers {workers}, at most {most} connections each, files below {}",
             options.root.display(),
         );
         let processes = if let Door::Threads(_) = door { NonZeroUsize::MIN } else { workers };

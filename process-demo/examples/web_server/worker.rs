@@ -33,11 +33,11 @@ use crate::status::Slot;
 const HEAD: Duration = Duration::from_secs(60); // From the last response to the next whole head: hyper has one for both.
 const SEND_MS: u32 = 60_000; // From one byte that the client takes to the next.
 pub const DRAIN: Duration = Duration::from_secs(10); // Of what is in flight at the stop.
-const REST: Duration = Duration::from_millis(100); // Before it tries again to accept, when the machine had no room for one more.
+const REST: Duration = Duration::from_millis(100); // Before it tries again to accept, if there was no room for one more.
 const AT_ONCE: u32 = 16; // Newcomers: far fewer than the tasks that tokio runs before it looks at this one again, 61.
 const LINGER: Duration = Duration::from_secs(1); // Longer than a response takes to the client.
 pub const PORCH: usize = 16; // Refused connections that may linger.
-const GRACE: Duration = Duration::from_millis(100); // Far longer than a look at all connections takes, and than most round trips.
+const GRACE: Duration = Duration::from_millis(100); // Longer than a look at all connections, and than most round trips.
 const BUFFER_BYTES: usize = 16 << 10; // Of a connection, each way, for a head of that size: 10,000 hostile ones fill 320 MB.
 
 /// Serves until `stop` becomes readable; then what is in flight is finished, or cut off at the deadline.
