@@ -11,6 +11,9 @@ mod inherit;
 mod limits;
 mod memory;
 mod proc_field;
+mod server;
+mod server_crash;
+mod shared_state;
 mod split;
 mod start_cost;
 mod stdio;
@@ -37,6 +40,8 @@ const DEMOS: &[shared::Demo] = &[
     limits::DEMO,
     split::DEMO,
     web_server::DEMO,
+    server_crash::DEMO,
+    shared_state::DEMO,
 ];
 
 fn main() -> std::process::ExitCode {

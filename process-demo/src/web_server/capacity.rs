@@ -1,60 +1,22 @@
 //! How many requests per second does each model answer, how late, and with how much CPU time and memory?
 
+use std::fs;
 use std::time::Duration;
 
 use anyhow::Result;
-use shared::measure::{Clock, SystemClock, usable_cpus};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
+use process_demo::memory_of;
+use shared::measure::usable_cpus;
+use shared::number::{count, three_digits};
 use shared::stats::{Ratio, median, ratio};
-use shared::{Cell, Column, Mood, Role, Stage, Table, refused};
+use shared::{Cell, Mood, Stage, refused};
 
 use super::load::{self, Pace, Seen};
-use super::models::Model;
-use super::server::{Server, Setup};
-
-/// One model's figures; each list has one entry per round.
-pub struct Row {
-    pub model: Model,
-    per_s: Vec<f64>,
-    cpu_ns: Vec<f64>,
-    client_share: Vec<f64>,
-    pub pss_bytes: Option<f64>,
-    processes: usize,
-    threads: usize,
-    busiest: Option<f64>,
-    starved: usize,
-    right: u64,
-    wrong: u64,
-    lost: u64,
-    paced: Option<Seen>,
-    /// Why the machine refuses this model.
-    skipped: Option<String>,
-}
-
-impl Row {
-    /// Requests per second; none if the machine refuses the model.
-    pub fn per_s(&self) -> Option<f64> {
-        (!self.per_s.is_empty()).then(|| median(&self.per_s).value)
-    }
-
-    /// The server's CPU time for one answer.
-    pub fn cpu_ns(&self) -> Option<f64> {
-        (!self.cpu_ns.is_empty()).then(|| median(&self.cpu_ns).value)
-    }
-
-    /// Of the paced requests; inside, none if it falls on one that was never answered.
-    pub fn p99_ns(&self) -> Option<Option<f64>> {
-        self.paced.as_ref().map(|seen| seen.percentile_ns(99))
-    }
-
-    /// How many times as long one answer takes as the other model's; none if the machine refuses one of them.
-    pub fn time_against(&self, other: &Row) -> Option<Ratio> {
-        let both = !self.per_s.is_empty() && self.per_s.len() == other.per_s.len();
-        // The more requests per second, the less time for each: so it is the other way round.
-        both.then(|| ratio(&other.per_s, &self.per_s))
-    }
-}
-
-const LEAST_PER_S: f64 = 200.0; // Fewer, and there are no percentiles to tell of.
+use crate::server::models::Model;
+use crate::server::{Server, Setup, table};
 
 pub struct Plan {
     pub setup: Setup,
@@ -66,121 +28,169 @@ pub struct Plan {
     pub per_s: f64,
 }
 
-pub fn show(stage: &mut Stage, plan: &Plan) -> Result<Vec<Row>> {
-    let mut rows: Vec<Row> = Model::ALL.into_iter().map(Row::new).collect();
-    for round in 0..plan.rounds {
-        let mut order: Vec<&mut Row> = rows.iter_mut().collect();
-        if round % 2 == 1 {
-            order.reverse(); // A drift in time hits every model alike.
+/// One model's figures.
+pub struct Row {
+    pub model: Model,
+    rounds: Vec<Round>,
+    paced: Seen,
+    /// Why this machine refuses the model.
+    skipped: Option<String>,
+}
+
+/// One round at full load.
+struct Round {
+    seen: Seen,
+    cpu_ns: f64,
+    client_percent: f64,
+    pss_bytes: f64,
+}
+
+/// The fastest first.
+pub fn measure(stage: &mut Stage, plan: &Plan) -> Result<Vec<Row>> {
+    let row = |model| Row { model, rounds: Vec::new(), paced: Seen::default(), skipped: None };
+    let mut rows = Model::ALL.map(row);
+    for _ in 0..plan.rounds {
+        for row in &mut rows {
+            row.unless_refused(|row| row.saturate(plan))?;
         }
-        for row in order {
-            let done = if row.skipped.is_none() { row.saturate(stage.clock(), plan) } else { Ok(()) };
-            row.unless_refused(done)?;
-        }
+        rows.reverse(); // A drift in time hits every model alike.
     }
-    tell_capacity(stage, plan, &rows);
-    let slowest = rows.iter().filter_map(Row::per_s).reduce(f64::min);
-    let per_s =
-        if plan.per_s > 0.0 { plan.per_s } else { slowest.map_or(0.0, |slowest| slowest / 2.0).max(LEAST_PER_S) };
+    rows.sort_by(|one, other| other.per_s().total_cmp(&one.per_s()));
+    const LEAST_PER_S: f64 = 200.0; // Fewer, and there are no percentiles to tell of.
+    let slowest = rows.iter().map(Row::per_s).rfind(|per_s| *per_s > 0.0).unwrap_or(0.0);
+    let per_s = if plan.per_s > 0.0 { plan.per_s } else { (slowest / 2.0).max(LEAST_PER_S) };
     for row in &mut rows {
-        let done = if row.skipped.is_none() { row.pace(stage.clock(), plan, per_s) } else { Ok(()) };
-        row.unless_refused(done)?;
+        row.unless_refused(|row| {
+            let server = Server::start(row.model, &plan.setup)?;
+            row.paced = load::put(&server, plan.connections, Pace::Paced { per_s }, plan.paced)?;
+            Ok(())
+        })?;
     }
-    tell_paced(stage, plan, per_s, &rows);
-    let right: u64 = rows.iter().map(|row| row.right).sum();
-    let wrong: u64 = rows.iter().map(|row| row.wrong).sum();
+    let sum = |of: fn(&Seen) -> u64| rows.iter().flat_map(Row::all).map(of).sum::<u64>();
+    let (right, wrong) = (sum(|seen| seen.right), sum(|seen| seen.wrong));
     stage.check(
         "Every answer had its own request's number, the right sum, length and status, in every model",
-        wrong == 0 && rows.iter().all(|row| row.right > 0 || row.skipped.is_some()),
-        format!("{} right, {wrong} wrong", shared::number::count(right)),
+        wrong == 0 && rows.iter().all(|row| row.per_s() > 0.0 || row.skipped.is_some()),
+        format!("{} right, {wrong} wrong", count(right)),
     );
-    Ok(rows)
+    tell_details(stage, &rows, per_s);
+    Ok(rows.into())
 }
 
 impl Row {
-    fn new(model: Model) -> Row {
-        Row {
-            model,
-            per_s: Vec::new(),
-            cpu_ns: Vec::new(),
-            client_share: Vec::new(),
-            pss_bytes: None,
-            processes: 0,
-            threads: 0,
-            busiest: None,
-            starved: 0,
-            right: 0,
-            wrong: 0,
-            lost: 0,
-            paced: None,
-            skipped: None,
-        }
-    }
-
-    fn saturate(&mut self, clock: SystemClock, plan: &Plan) -> Result<()> {
-        let server = Server::start(self.model, &plan.setup)?;
-        let (client_ns, server_ns) = (clock.cpu_ns(&[]), server.cpu_ns(clock));
-        let seen = load::put(clock, server.address, plan.connections, Pace::Closed, plan.closed)?;
-        let client_ns = difference(clock.cpu_ns(&[]), client_ns);
-        let server_ns = difference(server.cpu_ns(clock), server_ns);
-        self.pss_bytes = server.pss_bytes().map(|bytes| bytes as f64);
-        (self.processes, self.threads) = (server.processes(), server.threads());
-        self.per_s.push(seen.per_s());
-        self.cpu_ns.extend(server_ns.map(|ns| ns / seen.right.max(1) as f64));
-        let machine_ns = seen.elapsed_ns as f64 * usable_cpus().len() as f64;
-        self.client_share.extend(client_ns.map(|ns| ns / machine_ns));
-        self.busiest = seen.busiest();
-        self.starved = seen.starved;
-        self.add(&seen);
-        Ok(())
-    }
-
-    fn pace(&mut self, clock: SystemClock, plan: &Plan, per_s: f64) -> Result<()> {
-        let server = Server::start(self.model, &plan.setup)?;
-        let seen = load::put(clock, server.address, plan.connections, Pace::Open { per_s }, plan.paced)?;
-        self.add(&seen);
-        self.paced = Some(seen);
-        Ok(())
-    }
-
-    fn unless_refused(&mut self, done: Result<()>) -> Result<()> {
+    fn unless_refused(&mut self, work: impl FnOnce(&mut Row) -> Result<()>) -> Result<()> {
+        let done = if self.skipped.is_none() { work(self) } else { Ok(()) };
         let Err(error) = done else { return Ok(()) };
-        self.skipped = refused(&error);
-        if self.skipped.is_some() { Ok(()) } else { Err(error.context(self.model.label())) }
+        self.rounds.clear();
+        self.skipped = Some(refused(&error).ok_or(error.context(self.model.label()))?);
+        Ok(())
     }
 
-    fn add(&mut self, seen: &Seen) {
-        self.right += seen.right;
-        self.wrong += seen.wrong;
-        self.lost += seen.lost;
+    fn saturate(&mut self, plan: &Plan) -> Result<()> {
+        let ended_ns = reaped_ns();
+        let server = Server::start(self.model, &plan.setup)?;
+        let start_ns: f64 = family(server.pid()).into_iter().map(used_ns).sum();
+        let client_ns = used_ns(Pid::this());
+        let seen = load::put(&server, plan.connections, Pace::Closed, plan.closed)?;
+        let machine_ns = seen.elapsed_ns as f64 * usable_cpus().len() as f64;
+        let client_percent = (used_ns(Pid::this()) - client_ns) / machine_ns * 100.0;
+        // Whoever has ended meanwhile has no memory.
+        let memory = family(server.pid()).into_iter().filter_map(|pid| memory_of::of(pid).ok());
+        let pss_bytes = memory.map(|memory| memory.pss_bytes as f64).sum();
+        drop(server); // Only now the time of all its children is known, those included that ended before.
+        let cpu_ns = (reaped_ns() - ended_ns - start_ns) / seen.right.max(1) as f64;
+        self.rounds.push(Round { seen, cpu_ns, client_percent, pss_bytes });
+        Ok(())
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Seen> {
+        self.rounds.iter().map(|round| &round.seen).chain([&self.paced])
+    }
+
+    fn each(&self, of: impl Fn(&Round) -> f64) -> Vec<f64> {
+        self.rounds.iter().map(of).collect()
+    }
+
+    fn median(&self, of: impl Fn(&Round) -> f64) -> f64 {
+        if self.rounds.is_empty() { 0.0 } else { median(&self.each(of)).value }
+    }
+
+    /// Requests per second; zero if this machine refuses the model.
+    pub fn per_s(&self) -> f64 {
+        self.median(|round| round.seen.per_s())
+    }
+
+    /// How many times as long one answer takes as the other model's; none if this machine refuses one of them.
+    pub fn time_against(&self, other: &Row) -> Option<Ratio> {
+        let per_s = |row: &Row| row.each(|round| round.seen.per_s());
+        let both = self.skipped.is_none() && other.skipped.is_none();
+        both.then(|| ratio(&per_s(other), &per_s(self))) // The more requests per second, the less time for each.
+    }
+
+    /// Answers, CPU time, memory, p99 and starved connections.
+    pub fn cells(&self, connections: usize) -> Vec<Cell> {
+        let label = Cell::Text(self.model.label().to_owned());
+        if let Some(why) = self.skipped.clone() {
+            return [vec![label, Cell::Skipped { skipped: why }], vec![Cell::Nothing; 4]].concat();
+        }
+        let starved = self.rounds.last().map_or(0, |round| round.seen.starved);
+        vec![
+            label,
+            Cell::Number(self.per_s()),
+            Cell::Number(self.median(|round| round.cpu_ns)),
+            Cell::Number(self.median(|round| round.pss_bytes)),
+            late(&self.paced, 99),
+            bad_if(starved > 0, format!("{starved} of {connections}")),
+        ]
     }
 }
 
-fn difference(after: Option<u64>, before: Option<u64>) -> Option<f64> {
-    Some(after?.saturating_sub(before?) as f64)
+fn late(seen: &Seen, percent: u64) -> Cell {
+    seen.percentile_ns(percent).map_or(bad_if(true, "never".to_owned()), Cell::Number)
 }
 
-fn tell_capacity(stage: &mut Stage, plan: &Plan, rows: &[Row]) {
-    stage.table(Table {
-        title: format!("Capacity: {} connections, each asks again as soon as it is answered", plan.connections),
-        columns: vec![
-            Column { name: "model".into(), unit: String::new(), role: Role::Label },
-            Column::value("answers", "1/s"),
-            Column::value("CPU", "ns"),
-            Column::value("PSS", "bytes"),
-            Column::value("/worker", "bytes"),
-            Column::value("most", "%"),
-            Column::value("client", "%"),
-            Column::value("starved", ""),
-        ],
-        rows: rows.iter().map(cells_of_capacity).collect(),
-    });
-    stage.note(
-        "CPU: time that the server uses for each answer. PSS: memory of its whole family; of what was preloaded, \
-         processes share one copy. Most: the share of the worker that answered most. Client: its share of the machine, \
-         as one thread. Starved: connections that got no answer.",
-    );
-    warn_of_client(stage, rows);
+fn bad_if(is_bad: bool, says: String) -> Cell {
+    Cell::Word { says, mood: if is_bad { Mood::Bad } else { Mood::Neutral } }
+}
+
+fn tell_details(stage: &mut Stage, rows: &[Row], per_s: f64) {
+    const TOO_MUCH: f64 = 50.0; // Percent of the machine: then the client may be what limits the server.
+    let mut lines = Vec::new();
+    for row in rows.iter().filter(|row| row.skipped.is_none()) {
+        let (label, percent) = (row.model.label(), row.median(|round| round.client_percent));
+        if percent > TOO_MUCH {
+            stage.spoiled(format!("'{label}': the client used {percent:.0} % of the machine: it may answer more"));
+        }
+        let most = |round: &Round| round.seen.by_worker.values().max().map_or(0.0, |most| *most as f64);
+        let lost: u64 = row.all().map(|seen| seen.lost).sum();
+        lines.push(vec![
+            Cell::Text(label.to_owned()),
+            Cell::Number(row.median(|round| (most(round) * 100.0 / round.seen.right.max(1) as f64).round())),
+            bad_if(percent > TOO_MUCH, format!("{percent:.0}")),
+            late(&row.paced, 50),
+            bad_if(row.paced.unanswered > 0, count(row.paced.unanswered)),
+            bad_if(lost > 0, count(lost)),
+        ]);
+    }
+    let columns = [("most", "%"), ("client", "%"), ("p50", "ns"), ("never", ""), ("lost", "")];
+    stage.table(table(
+        "The same models: their workers, their client, and requests at a fixed rate",
+        "model",
+        &columns,
+        lines,
+    ));
+    stage.note(format!(
+        "Answers, CPU and memory: each connection stays open and asks again as soon as it is answered. CPU: of the \
+         server's whole family for each answer, its end included. Memory: the family's PSS; of what was preloaded, \
+         processes share one copy. Most: the share of the worker that answered most. Client: its share of the machine. \
+         p50, p99: {} requests per second, each on a connection of its own, counted from when it was due. Never: not \
+         answered when half as much time again had passed. Lost: the connection ended first, in either.",
+        three_digits(per_s)
+    ));
+    tell_trends(stage, rows);
+}
+
+fn tell_trends(stage: &mut Stage, rows: &[Row]) {
     let of = |model| rows.iter().find(|row| row.model == model);
     let rivals = [
         (Model::Prefork, Model::ThreadPool),
@@ -188,90 +198,32 @@ fn tell_capacity(stage: &mut Stage, plan: &Plan, rows: &[Row]) {
         (Model::ProcessPerConnection, Model::ThreadPerConnection),
     ];
     for (one, other) in rivals {
-        let (Some(ours), Some(theirs)) = (of(one), of(other)) else { continue };
-        if let Some(ratio) = ours.time_against(theirs) {
-            stage.trend(format!("{} against {}, time for each answer", one.label(), other.label()), &ratio);
+        if let Some(time) = of(one).zip(of(other)).and_then(|(ours, theirs)| ours.time_against(theirs)) {
+            stage.trend(format!("{} against {}, time for each answer", one.label(), other.label()), &time);
         }
     }
 }
 
-fn cells_of_capacity(row: &Row) -> Vec<Cell> {
-    let middle = |list: &[f64]| if list.is_empty() { Cell::Nothing } else { Cell::Number(median(list).value) };
-    let pss_bytes = row.pss_bytes;
-    let workers = (row.threads.max(2) - 1) as f64; // Every thread but the parent's, which serves nobody.
-    vec![
-        Cell::Text(row.model.label().to_owned()),
-        match &row.skipped {
-            Some(why) => Cell::Skipped { skipped: why.clone() },
-            None => middle(&row.per_s),
-        },
-        middle(&row.cpu_ns),
-        pss_bytes.map_or(Cell::Nothing, Cell::Number),
-        pss_bytes.map_or(Cell::Nothing, |bytes| Cell::Number(bytes / workers)),
-        row.busiest.map_or(Cell::Nothing, |share| Cell::Number((share * 100.0).round())),
-        client(row),
-        counted(row.starved),
-    ]
+/// CPU time of all children that have ended, and of theirs.
+fn reaped_ns() -> f64 {
+    let used = getrusage(UsageWho::RUSAGE_CHILDREN).map(|usage| usage.user_time() + usage.system_time());
+    used.map_or(0.0, |time| time.num_microseconds() as f64 * 1000.0)
 }
 
-fn client_percent(row: &Row) -> Option<f64> {
-    (!row.client_share.is_empty()).then(|| median(&row.client_share).value * 100.0)
+/// CPU time of one living process.
+fn used_ns(pid: Pid) -> f64 {
+    let used = ClockId::pid_cpu_clock_id(pid).and_then(clock_gettime);
+    used.map_or(0.0, |time| time.num_nanoseconds() as f64) // It may have ended meanwhile.
 }
 
-const TOO_MUCH: f64 = 50.0; // Percent of the machine: then the client may be what limits the server.
-
-fn client(row: &Row) -> Cell {
-    let bad = |percent: f64| Cell::Word { says: format!("{percent:.0} (!)"), mood: Mood::Bad };
-    let cell = |percent| if percent > TOO_MUCH { bad(percent) } else { Cell::Number(percent.round()) };
-    client_percent(row).map_or(Cell::Nothing, cell)
-}
-
-/// The client takes CPU time too, which the server then lacks.
-fn warn_of_client(stage: &mut Stage, rows: &[Row]) {
-    for row in rows {
-        if let Some(percent) = client_percent(row).filter(|percent| *percent > TOO_MUCH) {
-            let label = row.model.label();
-            stage.spoiled(format!("'{label}': the client used {percent:.0} % of the machine: it may answer more"));
-        }
+/// A process, its children, theirs, and so on.
+fn family(first: Pid) -> Vec<Pid> {
+    let mut family = vec![first];
+    let mut seen = 0;
+    while let Some(pid) = family.get(seen) {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        family.extend(children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw));
+        seen += 1;
     }
-}
-
-fn tell_paced(stage: &mut Stage, plan: &Plan, per_s: f64, rows: &[Row]) {
-    let late = |seen: &Seen, percent| {
-        let never = Cell::Word { says: "never".to_owned(), mood: Mood::Bad };
-        seen.percentile_ns(percent).map_or(never, Cell::Number)
-    };
-    let cells = |row: &Row| {
-        let seen = row.paced.as_ref()?;
-        let label = Cell::Text(row.model.label().to_owned());
-        let unanswered = counted(seen.unanswered as usize);
-        let counts = [Cell::Number(seen.right as f64), unanswered, counted(row.lost as usize)];
-        Some([label, late(seen, 50), late(seen, 99)].into_iter().chain(counts).collect())
-    };
-    let rate = shared::number::three_digits(per_s);
-    stage.table(Table {
-        title: format!("Delay: {rate} requests per second on {} connections, answered or not", plan.connections),
-        columns: vec![
-            Column { name: "model".into(), unit: String::new(), role: Role::Label },
-            Column::value("p50", "ns"),
-            Column::value("p99", "ns"),
-            Column::value("answered", ""),
-            Column::value("unanswered", ""),
-            Column::value("lost", ""),
-        ],
-        rows: rows.iter().filter_map(cells).collect(),
-    });
-    stage.note(
-        "Each delay counts from when its request was due, whether or not the client could send it by then. Unanswered: no \
-         answer when half as much time again had passed. Lost: the connection ended first, in either table.",
-    );
-}
-
-/// Nobody misses what is zero.
-fn counted(count: usize) -> Cell {
-    if count == 0 {
-        Cell::Number(0.0)
-    } else {
-        Cell::Word { says: shared::number::count(count as u64), mood: Mood::Bad }
-    }
+    family
 }

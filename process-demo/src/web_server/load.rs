@@ -1,26 +1,24 @@
-//! How does one thread put many connections under load, and measure from when each request was meant to start?
+//! How do many clients put a server under load, and measure from when each request was meant to start?
 
-use std::collections::{HashMap, VecDeque};
-use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::{self, Builder};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use shared::measure::SystemClock;
 
-use super::client::{Connection, Outcome};
+use crate::server::client::{Connection, Holder, Outcome};
+use crate::server::{Server, ready};
 
 /// When the next request is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
     /// On each connection as soon as the last one is answered: the server's capacity.
     Closed,
-    /// So many per second, whether or not the server keeps up; a late one counts from when it was due.
-    Open { per_s: f64 },
+    /// So many per second, each on a connection of its own, whether or not the server keeps up.
+    Paced { per_s: f64 },
 }
 
 /// What came of it.
@@ -32,13 +30,12 @@ pub struct Seen {
     pub lost: u64,
     /// Requests that were due, and never answered while there was patience.
     pub unanswered: u64,
-    /// Connections that never got an answer.
+    /// Clients that never got an answer.
     pub starved: usize,
     /// From the intended start to the answer, of those answered.
     pub latencies_ns: Vec<u64>,
     pub elapsed_ns: u64,
-    /// Answers by worker: its number and its process.
-    pub by_worker: HashMap<(u32, u32), u64>,
+    pub by_worker: HashMap<Holder, u64>,
     /// The connections as they were at the end.
     pub open: Vec<Connection>,
 }
@@ -46,12 +43,6 @@ pub struct Seen {
 impl Seen {
     pub fn per_s(&self) -> f64 {
         self.right as f64 * 1e9 / self.elapsed_ns.max(1) as f64
-    }
-
-    /// The share of the worker that answered most.
-    pub fn busiest(&self) -> Option<f64> {
-        let most = self.by_worker.values().max()?;
-        Some(*most as f64 / self.right.max(1) as f64)
     }
 
     /// By nearest rank among all that were due, the unanswered as later than any; none if the rank falls on these.
@@ -64,195 +55,100 @@ impl Seen {
     }
 }
 
-/// Keeps so many connections under load for a time; they stay open as long as what is returned.
-pub fn put(
-    clock: SystemClock,
-    address: SocketAddr,
-    connections: usize,
+/// Has so many clients ask for a time, each one request at a time.
+pub fn put(server: &Server, clients: usize, pace: Pace, duration: Duration) -> Result<Seen> {
+    let (start_ns, duration_ns) = (SystemClock.now_ns(), duration.as_nanos() as u64);
+    let load = Load { server, pace, start_ns, duration_ns, sent: AtomicU64::new(0), seen: Mutex::default() };
+    thread::scope(|scope| {
+        let start = |_| Builder::new().spawn_scoped(scope, || load.client()).context("a thread of the client");
+        let clients = (0..clients).map(start).collect::<Result<Vec<_>>>()?;
+        clients.into_iter().try_for_each(|client| client.join().unwrap())
+    })?;
+    server.watch([], 0)?; // Fails if something was refused meanwhile.
+    let elapsed_ns = SystemClock.now_ns() - start_ns;
+    Ok(Seen { elapsed_ns, ..load.seen.into_inner().unwrap() })
+}
+
+/// What the clients have in common.
+struct Load<'a> {
+    server: &'a Server,
     pace: Pace,
-    duration: Duration,
-) -> Result<Seen> {
-    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("an epoll")?;
-    let slots = (0..connections).map(|_| Slot { connection: None, asked: None, answers: 0 }).collect();
-    let (start_ns, seen) = (clock.now_ns(), Seen::default());
-    let mut load =
-        Load { clock, address, epoll, slots, idle: (0..connections).collect(), refused: Vec::new(), next_id: 1, seen };
-    match pace {
-        Pace::Closed => load.closed(start_ns, duration)?,
-        Pace::Open { per_s } => load.open(start_ns, per_s, duration)?,
-    }
-    load.seen.starved = load.slots.iter().filter(|slot| slot.answers == 0).count();
-    load.seen.open = load.slots.into_iter().filter_map(|slot| slot.connection).collect();
-    Ok(load.seen)
+    start_ns: u64,
+    duration_ns: u64,
+    sent: AtomicU64,
+    seen: Mutex<Seen>,
 }
 
-struct Load {
-    clock: SystemClock,
-    address: SocketAddr,
-    epoll: Epoll,
-    slots: Vec<Slot>,
-    idle: VecDeque<usize>,
-    /// Slots whose connection was refused: they try again a little later.
-    refused: Vec<usize>,
-    next_id: u64,
-    seen: Seen,
-}
-
-struct Slot {
-    connection: Option<Connection>,
-    /// The request on its way, and when it was meant to start.
-    asked: Option<(u64, u64)>,
-    answers: u64,
-}
-
-const TIMER: u64 = u64::MAX;
-const PATIENCE_NS: u64 = 10_000_000_000; // Only a bound.
-
-impl Load {
-    fn closed(&mut self, start_ns: u64, duration: Duration) -> Result<()> {
-        let end_ns = start_ns + duration.as_nanos() as u64;
-        loop {
-            let now_ns = self.clock.now_ns();
-            // On a busy machine it may take longer until there is anything to count.
-            if now_ns >= end_ns && (self.seen.right > 0 || now_ns >= end_ns + PATIENCE_NS) {
-                self.seen.elapsed_ns = now_ns - start_ns;
-                return Ok(());
-            }
-            while let Some(slot) = self.idle.pop_front() {
-                self.ask(slot, self.clock.now_ns())?;
-            }
-            self.hear(end_ns.max(now_ns + 1_000_000))?;
-        }
-    }
-
-    fn open(&mut self, start_ns: u64, per_s: f64, duration: Duration) -> Result<()> {
-        let timer = ticking(per_s)?;
-        self.epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER)).context("watching the timer")?;
-        let all = (duration.as_secs_f64() * per_s) as u64;
-        let due_ns = |number: u64| start_ns + (number as f64 * 1e9 / per_s) as u64;
-        let end_ns = due_ns(all);
-        let patience_end_ns = end_ns + duration.as_nanos() as u64 / 2;
-        let (mut due, mut sent) = (0, 0);
-        loop {
-            let now_ns = self.clock.now_ns();
-            while due < all && due_ns(due) <= now_ns {
-                due += 1;
-            }
-            // Those that find no free connection wait here, and their time counts.
-            while sent < due
-                && let Some(slot) = self.idle.pop_front()
-            {
-                self.ask(slot, due_ns(sent))?;
-                sent += 1;
-            }
-            let answered = self.seen.right + self.seen.wrong + self.seen.lost;
-            if answered == all || now_ns >= patience_end_ns {
-                self.seen.unanswered = all - answered;
-                self.seen.elapsed_ns = now_ns - start_ns;
-                return Ok(());
-            }
-            if due == all {
-                let _ = timer.unset(); // What is left is answers; fails for no valid timer.
-            }
-            if self.hear(patience_end_ns)? {
-                let _ = nix::unistd::read(&timer, &mut [0; 8]); // How often it has ticked: the clock knows better.
-            }
-        }
-    }
-
-    /// Sends the next request on this connection, which it opens if need be.
-    fn ask(&mut self, slot: usize, intended_ns: u64) -> Result<()> {
-        let id = self.next_id;
-        self.next_id += 1;
-        let place = &mut self.slots[slot];
-        let connection = match &mut place.connection {
-            Some(connection) => connection,
-            empty => {
-                let connection = match Connection::open(self.address) {
-                    Ok(connection) => connection,
-                    // Between the death of the last worker and the start of the next, nobody may listen.
-                    Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset) => {
-                        self.seen.lost += 1;
-                        self.refused.push(slot);
-                        return Ok(());
-                    }
-                    Err(error) => return Err(error).context("connecting to the server"),
-                };
-                let event = EpollEvent::new(EpollFlags::EPOLLIN, slot as u64);
-                self.epoll.add(&connection, event).context("watching a connection")?;
-                empty.insert(connection)
-            }
+impl Load<'_> {
+    /// When the next request is due; none after the last.
+    fn due_ns(&self) -> Option<u64> {
+        let number = self.sent.fetch_add(1, Relaxed); // Only a count: nothing else is published by it.
+        let due_ns = match self.pace {
+            Pace::Closed => SystemClock.now_ns(),
+            Pace::Paced { per_s } => self.start_ns + (number as f64 * 1e9 / per_s) as u64,
         };
-        place.asked = Some((id, intended_ns));
-        if !connection.ask(&format!("/task/{id}")) {
-            self.lose(slot);
+        (due_ns < self.start_ns + self.duration_ns).then_some(due_ns)
+    }
+
+    /// Until that moment answers are waited for: with a pace, half as much time again. On a busy machine it may take
+    /// longer until there is any.
+    fn end_ns(&self) -> u64 {
+        const PATIENCE_NS: u64 = 10_000_000_000; // Only a bound.
+        let more_ns = match self.pace {
+            Pace::Paced { .. } => self.duration_ns / 2,
+            Pace::Closed if self.seen.lock().unwrap().right == 0 => PATIENCE_NS,
+            Pace::Closed => 0,
+        };
+        self.start_ns + self.duration_ns + more_ns
+    }
+
+    fn client(&self) -> Result<()> {
+        let (mut open, mut answers) = (None, 0);
+        while let Some(due_ns) = self.due_ns() {
+            ready(&[], due_ns)?; // Nothing can be: it waits for its time.
+            let Some(mut connection) = open.take().or_else(|| Connection::open(self.server.address).ok()) else {
+                // Between the death of the last worker and the start of the next, nobody may listen.
+                self.seen.lock().unwrap().lost += 1;
+                ready(&[], SystemClock.now_ns() + 1_000_000)?;
+                continue;
+            };
+            match self.pace {
+                Pace::Closed => connection.ask(due_ns),
+                Pace::Paced { .. } => connection.ask_once(due_ns),
+            }
+            let mut outcome = Outcome::NotYet;
+            while outcome == Outcome::NotYet && SystemClock.now_ns() < self.end_ns() {
+                outcome = connection.wait(self.end_ns().min(SystemClock.now_ns() + 10_000_000));
+            }
+            self.count(outcome, due_ns);
+            match outcome {
+                Outcome::Answered(_) => {
+                    answers += 1;
+                    open = (self.pace == Pace::Closed && self.server.model.keeps()).then_some(connection);
+                }
+                Outcome::NotYet => open = Some(connection), // There is no time for another one.
+                Outcome::Lost | Outcome::Wrong => {}
+            }
         }
+        let mut seen = self.seen.lock().unwrap();
+        seen.starved += usize::from(answers == 0);
+        seen.open.extend(open);
         Ok(())
     }
 
-    /// Waits for answers until then, and takes those that have come; tells whether the timer has ticked.
-    fn hear(&mut self, until_ns: u64) -> Result<bool> {
-        let left_ms = until_ns.saturating_sub(self.clock.now_ns()).div_ceil(1_000_000);
-        let left_ms = if self.refused.is_empty() { left_ms } else { left_ms.min(1) };
-        let mut events = [EpollEvent::empty(); 64];
-        let timeout = EpollTimeout::try_from(left_ms).unwrap_or(EpollTimeout::MAX);
-        let count = match self.epoll.wait(&mut events, timeout) {
-            Ok(count) => count,
-            Err(Errno::EINTR) => 0,
-            Err(error) => return Err(error).context("waiting for answers"),
-        };
-        let mut ticked = false;
-        for event in &events[..count] {
-            match event.data() {
-                TIMER => ticked = true,
-                slot => self.take(slot as usize),
+    fn count(&self, outcome: Outcome, due_ns: u64) {
+        let mut seen = self.seen.lock().unwrap();
+        match outcome {
+            Outcome::Lost => seen.lost += 1,
+            Outcome::Wrong => seen.wrong += 1,
+            Outcome::NotYet => seen.unanswered += 1,
+            Outcome::Answered(by) => {
+                seen.right += 1;
+                seen.latencies_ns.push(SystemClock.now_ns() - due_ns);
+                *seen.by_worker.entry(by).or_default() += 1;
             }
         }
-        self.idle.extend(self.refused.drain(..));
-        Ok(ticked)
     }
-
-    fn take(&mut self, slot: usize) {
-        let place = &mut self.slots[slot];
-        let Some(connection) = &mut place.connection else { return };
-        let Some((id, intended_ns)) = place.asked else {
-            return place.connection = None; // An idle connection that the server has closed.
-        };
-        match connection.outcome(id) {
-            Outcome::NotYet => return,
-            Outcome::Lost => return self.lose(slot),
-            Outcome::Wrong => {
-                self.seen.wrong += 1;
-                place.connection = None;
-            }
-            Outcome::Answered(reply) => {
-                self.seen.right += 1;
-                self.seen.latencies_ns.push(self.clock.now_ns() - intended_ns);
-                *self.seen.by_worker.entry((reply.worker, reply.pid)).or_default() += 1;
-                place.answers += 1;
-                if reply.closes {
-                    place.connection = None;
-                }
-            }
-        }
-        place.asked = None;
-        self.idle.push_back(slot);
-    }
-
-    fn lose(&mut self, slot: usize) {
-        self.seen.lost += 1;
-        (self.slots[slot].connection, self.slots[slot].asked) = (None, None);
-        self.idle.push_back(slot);
-    }
-}
-
-/// Wakes so often: a time-out of epoll counts in milliseconds, which is too coarse.
-fn ticking(per_s: f64) -> Result<TimerFd> {
-    let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK);
-    let timer = timer.context("a timer")?;
-    let interval = TimeSpec::from_duration(Duration::from_secs_f64(1.0 / per_s).max(Duration::from_micros(20)));
-    timer.set(Expiration::Interval(interval), TimerSetTimeFlags::empty()).context("setting the timer")?;
-    Ok(timer)
 }
 
 #[cfg(test)]
