@@ -15,8 +15,6 @@ pub mod limits; // A limit on what a process may take: for a child before it wor
 pub mod sandbox; // Giving up privileges for good, and knowing which part is in force.
 pub mod supervisor; // Worker processes that are replaced when they crash or hang, and drained on SIGTERM.
 pub mod shutdown; // SIGTERM as a descriptor, and work in flight that may finish.
-pub mod http; // HTTP/1.1 requests out of bytes, and responses into bytes.
-pub mod connections; // Many connections in one thread, by epoll.
 pub mod prefork; // A listener served by worker processes that are replaced when they die.
 pub mod beneath; // A file that a stranger names, opened beneath a root that no name leads out of.
 pub mod task; // A task that shares with its creator what the flags say: the one system call behind fork and threads.

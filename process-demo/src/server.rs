@@ -165,7 +165,7 @@ impl Server {
             let mut connection = self.connect()?;
             connection.hold(id);
             waiting.push(connection);
-            let soon_ns = SystemClock.now_ns() + 1_000_000;
+            let soon_ns = SystemClock.now_ns() + 1_000_000 * (1 + id / 16); // A busy machine needs more patience.
             self.watch(&waiting, if self.model.deals_by_hash() { soon_ns } else { patience_end_ns() })?;
             held.extend(waiting.extract_if(.., |connection| connection.holder().is_some()));
             if held.len() == workers {

@@ -5,6 +5,7 @@ use std::fs;
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use shared::measure::SystemClock;
+use shared::number::counted;
 use shared::{Cell, Demo, Extras, Mood, Snippet, Stage, refused};
 
 use crate::server::answer::GoOn;
@@ -270,7 +271,7 @@ fn conclude(stage: &mut Stage, all: &[Losses]) {
         stage.answer("This machine refuses prefork or a thread pool, so they cannot be compared.");
         return stage.advise("Where a request may crash its worker, copy `prefork`.");
     };
-    stage.headline(format!("{} client lost by prefork, {} by threads", ours.lost, theirs.lost));
+    stage.headline(format!("{} lost by prefork, {} by threads", counted(ours.lost, "client"), theirs.lost));
     let (ours_says, theirs_says) = (ours.in_words(), theirs.in_words());
     stage.answer(format!(
         "A segmentation fault ends {ours_says} connections with prefork, {theirs_says} with a thread pool; a panic {} and \

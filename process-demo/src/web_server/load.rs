@@ -1,6 +1,7 @@
 //! How do many clients put a server under load, and measure from when each request was meant to start?
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, Builder};
@@ -106,11 +107,15 @@ impl Load<'_> {
         let (mut open, mut answers) = (None, 0);
         while let Some(due_ns) = self.due_ns() {
             ready(&[], due_ns)?; // Nothing can be: it waits for its time.
-            let Some(mut connection) = open.take().or_else(|| Connection::open(self.server.address).ok()) else {
+            let mut connection = match open.take().map_or_else(|| Connection::open(self.server.address), Ok) {
+                Ok(connection) => connection,
                 // Between the death of the last worker and the start of the next, nobody may listen.
-                self.seen.lock().unwrap().lost += 1;
-                ready(&[], SystemClock.now_ns() + 1_000_000)?;
-                continue;
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset) => {
+                    self.count(Outcome::Lost, due_ns);
+                    ready(&[], SystemClock.now_ns() + 1_000_000)?;
+                    continue;
+                }
+                Err(error) => return Err(error).context("connecting to the server"),
             };
             match self.pace {
                 Pace::Closed => connection.ask(due_ns),
