@@ -15,9 +15,6 @@ use source::{
     whole_demo,
 };
 
-/// Both are replaced by hyper and then deleted, so nobody tells any more what they do not do.
-const ABOUT_TO_GO: [&str; 2] = ["http", "connections"];
-
 const TOPICS: [&str; 5] = ["threads-demo", "process-demo", "ipc-demo", "sync-demo", "race-demo"];
 
 /// Claims that no demonstration answers yet. The list only ever shrinks: who answers one takes it out.
@@ -69,8 +66,7 @@ fn the_header_of_each_snippet_is_complete() {
         }
         let facts = paragraphs.get(1).copied().unwrap_or_default();
         let of = |key: &str| facts.iter().filter_map(|line| line.strip_prefix(key)).collect::<Vec<_>>();
-        let once = usize::from(!ABOUT_TO_GO.contains(&snippet.name().as_str()));
-        let keys = [("Needs: ", 1), ("Runs on: ", 1), ("Instead: ", once), ("Tests need: ", of("Tests need: ").len())];
+        let keys = [("Needs: ", 1), ("Runs on: ", 1), ("Instead: ", 1), ("Tests need: ", of("Tests need: ").len())];
         if keys.iter().any(|(key, times)| of(key).len() != *times)
             || facts.len() != keys.iter().map(|(_, times)| times).sum::<usize>()
         {
@@ -84,7 +80,7 @@ fn the_header_of_each_snippet_is_complete() {
         let limits = paragraphs
             .iter()
             .filter(|paragraph| paragraph.first().is_some_and(|line| line.starts_with("What it does not do: ")));
-        if limits.clone().count() != once || limits.clone().any(|paragraph| paragraph.len() > 5) {
+        if limits.clone().count() != 1 || limits.clone().any(|paragraph| paragraph.len() > 5) {
             wrong.push(
                 snippet.says("it does not tell its limits in one paragraph `What it does not do:`, of five lines"),
             );
