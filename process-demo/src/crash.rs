@@ -1,14 +1,17 @@
 //! Who survives a crash?
 
-mod failure;
-mod scene;
-mod siblings;
-mod tables;
+mod failures;
+
+use std::collections::BTreeMap;
+use std::panic::catch_unwind;
+use std::sync::Mutex;
 
 use anyhow::Result;
-use shared::{Claim, Demo, Extras, Ruling, Snippet, Stage, Verdict};
+use nix::sys::resource::{Resource, getrlimit};
+use process_demo::crew::{Arguments, Crew, Kind, NOTHING, Reply};
+use shared::{Cell, Claim, Column, Demo, Extras, Mood, Ruling, Snippet, Stage, Table, Verdict, refused};
 
-use tables::Survey;
+use failures::{FAILURES, hush};
 
 pub const DEMO: Demo = Demo {
     name: "crash",
@@ -27,26 +30,40 @@ pub const DEMO: Demo = Demo {
 
 fn run(stage: &mut Stage) -> Result<()> {
     let rounds = stage.by_effort(1, 5, 50);
-    let survey = Survey::take(stage, rounds)?;
-    stage.show(survey.who_goes_on());
-    stage.table(survey.how_it_ended());
-    survey.tell_facts(stage)?;
-    let ruling = judge(&survey);
+    stage.note(format!(
+        "Three siblings keep an account each: they answer every payment with their balance. Beside them a fourth, the \
+         victim, fails. A sibling that answers a further payment with the right balance has gone on. The four are \
+         first threads of one process (the victim holds a mutex), then a process each. {}",
+        if rounds == 1 { "Each failure strikes once." } else { "Each failure strikes several times." }
+    ));
+    let mut crashes = Vec::new();
+    for (name, failure) in FAILURES {
+        let fail = || {
+            failure();
+            false
+        };
+        let threads = tried(strike(Kind::Threads, rounds, &fail))?;
+        let processes = tried(strike(Kind::Processes, rounds, &fail))?;
+        let wrapped = tried(strike(Kind::Processes, rounds, &|| catch_unwind(failure).is_err()))?;
+        crashes.push((name, [threads, processes, wrapped]));
+    }
+    show_who_goes_on(stage, &crashes);
+    tell_facts(stage, &crashes)?;
+    let ruling = judge(&crashes);
     let isolates = ruling.verdict != Verdict::Refuted;
     stage.rule(Claim::ProcessesSuitIndependentTasks, ruling)?;
-    let Survey { rows, .. } = &survey;
-    let with_names = |wanted: &dyn Fn(&tables::Row) -> bool| {
-        let names: Vec<&str> = rows.iter().filter(|row| wanted(row)).map(|row| row.failure.label()).collect();
+    let with_names = |wanted: fn(&[Tried; 3]) -> bool| {
+        let names: Vec<&str> = crashes.iter().filter(|(_, seen)| wanted(seen)).map(|(name, _)| *name).collect();
         if names.is_empty() { "none".to_owned() } else { format!("{} ({})", names.len(), names.join(", ")) }
     };
-    let tried = rows.iter().filter(|row| row.processes.was_tried()).count();
-    let survived = rows.iter().filter(|row| row.processes.all_went_on()).count();
+    let by_process = || crashes.iter().flat_map(|(_, [_, processes, _])| processes);
+    let (survived, tried) = (by_process().filter(|seen| all_go_on(seen)).count(), by_process().count());
     stage.headline(format!("{survived} of {tried} failures spare sibling processes"));
     stage.answer(format!(
         "All sibling processes go on after {survived} of {tried} failures; all sibling threads go on after {}. catch_unwind \
          catches {}.",
-        with_names(&|row| row.threads.all_went_on()),
-        with_names(&|row| row.caught.always_caught()),
+        with_names(|[threads, ..]| threads.as_ref().is_ok_and(all_go_on)),
+        with_names(|[.., wrapped]| wrapped.as_ref().is_ok_and(|seen| seen.ends.keys().eq([CAUGHT]))),
     ));
     stage.advise(if isolates {
         "Isolate what may crash in a process: copy `child`."
@@ -56,18 +73,144 @@ fn run(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-fn judge(survey: &Survey) -> Ruling {
-    let tried: Vec<_> = survey.rows.iter().filter(|row| row.threads.was_tried() && row.processes.was_tried()).collect();
+/// What became of a failure's victims and their siblings, in all rounds together.
+#[derive(Default)]
+struct Outcome {
+    siblings: usize,
+    /// Who answered before the failure, and again after it.
+    before: usize,
+    after: usize,
+    /// How the victims ended, and how many did so.
+    ends: BTreeMap<String, usize>,
+    dumps: usize,
+}
+
+fn all_go_on(seen: &Outcome) -> bool {
+    seen.after == seen.siblings
+}
+
+/// Or why the machine refused it.
+type Tried = Result<Outcome, String>;
+
+fn tried(outcome: Result<Outcome>) -> Result<Tried> {
+    outcome.map(Ok).or_else(|error| refused(&error).map(Err).ok_or(error))
+}
+
+/// A failure's name; what it did beside threads, beside processes, and inside `catch_unwind` beside processes.
+type Crash = (&'static str, [Tried; 3]);
+
+const CAUGHT: &str = "goes on";
+const CAME_BACK: &str = "did not fail"; // It ran past the point where it was to fail.
+
+/// Whoever works: an account, and the lock that the victim holds when it fails.
+struct Worker<'l> {
+    balance: u64,
+    lock: &'l Mutex<()>,
+    fail: Failing<'l>,
+}
+
+/// Tells whether it was caught; if it tells anything else, it has not failed.
+type Failing<'l> = &'l (dyn Fn() -> bool + Sync);
+
+const SIBLINGS: usize = 3;
+const VICTIM: usize = SIBLINGS;
+
+fn strike(kind: Kind, rounds: usize, fail: Failing<'_>) -> Result<Outcome> {
+    let mut seen = Outcome { siblings: rounds * SIBLINGS, ..Outcome::default() };
+    for _ in 0..rounds {
+        let lock = Mutex::new(());
+        let mut crew = Crew::of(kind, SIBLINGS + 1, || hush().map(|()| Worker { balance: 0, lock: &lock, fail }))?;
+        seen.before += pay(&mut crew, 100, 100)?;
+        let hold_and_fail = |victim: &mut Worker<'_>, _: Arguments| {
+            let _held = victim.lock.lock().unwrap();
+            Ok((victim.fail)().into())
+        };
+        let end = match crew.ask(VICTIM, hold_and_fail, NOTHING)? {
+            Reply::Gone(exit) => exit.to_string(),
+            Reply::Left => match crew.ask(0, |sibling, _| Ok(sibling.lock.is_poisoned().into()), NOTHING)?.value()? {
+                0 => "one thread alone".to_owned(),
+                _ => "one thread; mutex poisoned".to_owned(),
+            },
+            reply => [CAME_BACK, CAUGHT][reply.value()? as usize].to_owned(),
+        };
+        seen.after += pay(&mut crew, 11, 111)?;
+        *seen.ends.entry(end).or_default() += 1;
+        seen.dumps += crew.dumps;
+    }
+    Ok(seen)
+}
+
+/// Pays into each sibling's account, and counts the siblings that answer with the right balance: one that is new, or has
+/// lost its memory, would not know it.
+fn pay(crew: &mut Crew<Worker<'_>>, amount: u64, balance: u64) -> Result<usize> {
+    let keep = |own: &mut Worker<'_>, [amount, ..]: Arguments| {
+        own.balance += amount;
+        Ok(own.balance)
+    };
+    let right = |sibling| Ok(usize::from(crew.ask(sibling, keep, [amount, 0, 0])? == Reply::Done(balance)));
+    (0..SIBLINGS).map(right).sum()
+}
+
+fn show_who_goes_on(stage: &mut Stage, crashes: &[Crash]) {
+    let table = |title: &str, places: [&str; 3], cells: fn(&[Tried; 3]) -> Vec<Cell>| Table {
+        title: title.to_owned(),
+        columns: [Column::label("failure")].into_iter().chain(places.map(|place| Column::value(place, ""))).collect(),
+        rows: crashes.iter().map(|(name, seen)| [vec![Cell::Text(name.to_string())], cells(seen)].concat()).collect(),
+    };
+    let places = ["sibling threads", "sibling processes", "catch_unwind"];
+    stage.show(table("Siblings that go on after a failure", places, |[threads, processes, wrapped]| {
+        let word = |seen: &Tried, says: fn(&Outcome) -> (String, bool)| match seen.as_ref().map(says) {
+            Ok((says, good)) => Cell::Word { says, mood: if good { Mood::Good } else { Mood::Bad } },
+            Err(_) => Cell::Text("not tried".to_owned()), // The other table has room for why.
+        };
+        let survivors = |seen: &Outcome| (format!("{} of {}", seen.after, seen.siblings), all_go_on(seen));
+        let caught = |seen: &Outcome| match (seen.ends.contains_key(CAUGHT), seen.ends.len()) {
+            (false, _) => ("no".to_owned(), false),
+            (true, 1) => ("caught".to_owned(), true),
+            (true, _) => ("sometimes".to_owned(), false),
+        };
+        vec![word(threads, survivors), word(processes, survivors), word(wrapped, caught)]
+    }));
+    let places = ["beside threads", "beside processes", "inside catch_unwind"];
+    stage.table(table("How the victim ended", places, |seen| {
+        let ends = |seen: &Tried| match seen {
+            Ok(seen) => Cell::Text(seen.ends.keys().cloned().collect::<Vec<_>>().join(", or ")),
+            Err(why) => Cell::Skipped { skipped: why.clone() },
+        };
+        seen.iter().map(ends).collect()
+    }));
+}
+
+fn tell_facts(stage: &mut Stage, crashes: &[Crash]) -> Result<()> {
+    let sum = |of: fn(&Outcome) -> usize| crashes.iter().flat_map(|(_, seen)| seen).flatten().map(of).sum::<usize>();
+    let (asked, answered) = (sum(|seen| seen.siblings), sum(|seen| seen.before));
+    stage.check("Before the failure, every sibling answers", answered == asked, format!("{answered} of {asked}"));
+    let tried = sum(|seen| seen.ends.values().sum());
+    let failed = tried - sum(|seen| seen.ends.get(CAME_BACK).copied().unwrap_or(0));
+    let got = format!("{failed} of {tried}");
+    stage.check("Every failure really happens: no victim runs past it", failed == tried, got);
+    let processes = || crashes.iter().flat_map(|(_, [_, processes, _])| processes);
+    let (of_all, go_on) = processes().fold((0, 0), |sum, seen| (sum.0 + seen.siblings, sum.1 + seen.after));
+    let says = "After a failure in a process, every sibling process still answers with the right balance";
+    stage.fact(says, go_on == of_all, format!("{go_on} of {of_all}"));
+    let (dumps, (soft, hard)) = (sum(|seen| seen.dumps), getrlimit(Resource::RLIMIT_CORE)?);
+    let got = format!("{dumps} dumps; the limit is {soft} bytes, {hard} at most");
+    stage.check("No victim dumps core: its limit is 0", dumps == 0 && (soft, hard) == (0, 0), got);
+    Ok(())
+}
+
+fn judge(crashes: &[Crash]) -> Ruling {
+    let sides = crashes.iter().map(|(_, [threads, processes, _])| threads.as_ref().ok().zip(processes.as_ref().ok()));
+    let tried: Vec<(&Outcome, &Outcome)> = sides.flatten().collect();
     if tried.is_empty() {
         return Ruling::skipped("No failure could be tried both in a thread and in a process");
     }
-    let processes: usize = tried.iter().map(|row| row.processes.went_on()).sum();
-    let threads: usize = tried.iter().map(|row| row.threads.went_on()).sum();
-    let of_all: usize = tried.iter().map(|row| row.processes.siblings()).sum();
-    let all_go_on = tried.iter().all(|row| row.processes.all_went_on());
-    let fatal = tried.iter().filter(|row| row.threads.none_went_on()).count();
-    let failures = tried.len();
-    if all_go_on && fatal > 0 {
+    let processes: usize = tried.iter().map(|(_, processes)| processes.after).sum();
+    let threads: usize = tried.iter().map(|(threads, _)| threads.after).sum();
+    let of_all: usize = tried.iter().map(|(_, processes)| processes.siblings).sum();
+    let fatal = tried.iter().filter(|(threads, _)| threads.after == 0).count();
+    if processes == of_all && fatal > 0 {
+        let failures = tried.len();
         Ruling::holds(format!("{fatal} of {failures} failures end every sibling thread; none ends a sibling process"))
     } else if processes > threads {
         let condition = format!("{processes} of {of_all} sibling processes go on");

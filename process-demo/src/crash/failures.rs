@@ -9,65 +9,28 @@ use nix::sys::resource::Resource;
 use nix::unistd::{dup2_stderr, dup2_stdout};
 use process_demo::limits::{self, Limit};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    Panic,
-    Abort,
-    SegmentationFault,
-    StackOverflow,
-    OutOfMemory,
-    Exit,
-}
-
-pub const EXIT_CODE: i32 = 7; // Of the failure that is an exit: none that a panic or a victim's other ends give.
-
-impl Failure {
-    pub const ALL: [Failure; 6] = [
-        Failure::Panic,
-        Failure::Abort,
-        Failure::SegmentationFault,
-        Failure::StackOverflow,
-        Failure::OutOfMemory,
-        Failure::Exit,
-    ];
-
-    pub fn label(self) -> &'static str {
-        match self {
-            Failure::Panic => "panic",
-            Failure::Abort => "abort",
-            Failure::SegmentationFault => "segmentation fault",
-            Failure::StackOverflow => "stack overflow",
-            Failure::OutOfMemory => "out of memory",
-            Failure::Exit => "exit from deep inside",
-        }
-    }
-
-    /// Fails. It returns only where the failure did not come off.
-    pub fn happen(self) {
-        match self {
-            Failure::Panic => panic!("a panic on purpose"),
-            Failure::Abort => std::process::abort(),
-            Failure::SegmentationFault => write_where_nobody_may(),
-            Failure::StackOverflow => overflow_the_stack(),
-            Failure::OutOfMemory => take_more_than_there_is(),
-            Failure::Exit => exit_from_below(100),
-        }
-    }
-}
+/// Each fails when it is called. It returns only where the failure did not come off.
+pub const FAILURES: [(&str, fn()); 6] = [
+    ("panic", || panic!("a panic on purpose")),
+    ("abort", || std::process::abort()),
+    ("segmentation fault", write_where_nobody_may),
+    ("stack overflow", overflow_the_stack),
+    ("out of memory", take_more_than_there_is),
+    ("exit from deep inside", || exit_from_below(100)),
+];
 
 /// A victim says nothing: what a panic, an abort and an overflow report goes nowhere.
 pub fn hush() -> anyhow::Result<()> {
     panic::set_hook(Box::new(|_| {})); // Nor does it spend time on a backtrace that nobody sees.
     let nowhere = std::fs::File::options().write(true).open("/dev/null")?;
     dup2_stdout(&nowhere)?;
-    dup2_stderr(&nowhere)?;
-    Ok(())
+    Ok(dup2_stderr(&nowhere)?)
 }
 
 fn write_where_nobody_may() {
-    const BYTES: NonZeroUsize = NonZeroUsize::new(1).unwrap(); // The kernel rounds up to a whole page.
+    let bytes = NonZeroUsize::MIN; // The kernel rounds up to a whole page.
     // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
-    let page = unsafe { mmap_anonymous(None, BYTES, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE) };
+    let page = unsafe { mmap_anonymous(None, bytes, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE) };
     if let Ok(page) = page {
         // SAFETY: it is sound because it never happens: the page lets nobody write, and the kernel ends the process.
         unsafe { page.cast::<u8>().write_volatile(1) };
@@ -108,8 +71,9 @@ fn take_more_than_there_is() {
 /// Somewhere below, code that does not know its caller ends the whole program.
 #[expect(clippy::disallowed_methods, reason = "ending the process from anywhere is the failure that is shown")]
 fn exit_from_below(levels: u32) {
+    const CODE: i32 = 7; // None that a panic or a victim's other ends give.
     match levels {
-        0 => std::process::exit(EXIT_CODE),
+        0 => std::process::exit(CODE),
         _ => exit_from_below(levels - 1),
     }
 }
