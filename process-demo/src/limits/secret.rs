@@ -1,23 +1,32 @@
 //! Who can read what a worker keeps in its memory?
 
+use std::fs::{self, File};
+use std::io::Read;
+
 use anyhow::{Context, Result, ensure};
-use nix::unistd::Uid;
-use shared::{Cell, Column, Mood, Stage, Table, refused};
+use nix::sys::prctl::set_dumpable;
+use nix::unistd::{Pid, Uid};
+use process_demo::crew::{Arguments, Crew, Kind, NOTHING, Reply};
+use process_demo::foreign_memory;
+use shared::{Cell, Column, Mood, Stage, Table};
 
-use super::crew::{Crew, Kind, Reply};
-use super::order::Order;
-use super::places::Places;
+use super::settings::{Act, become_nobody, read_public_only};
+use super::{Places, tried};
 
-/// The reader, and what is done before it reads.
-struct Case {
-    says: &'static str,
-    kind: Kind,
-    owner_does: Order,
-    reader_does: Order,
-}
+const NO_MORE: Act = |_, _| Ok(0);
+const HIDE_MEMORY: Act = |_, _| Ok(set_dumpable(false).map(|()| 0)?);
 
-/// What came of it.
-pub enum Outcome {
+/// Who reads, and what the owner and the reader do before it does.
+const CASES: [(&str, Kind, Act, Act); 6] = [
+    ("a thread", Kind::Threads, NO_MORE, NO_MORE),
+    ("a thread confined by Landlock", Kind::Threads, NO_MORE, read_public_only),
+    ("a process", Kind::Processes, NO_MORE, NO_MORE),
+    ("a process, the owner not dumpable", Kind::Processes, HIDE_MEMORY, NO_MORE),
+    ("a process of another user", Kind::Processes, NO_MORE, become_nobody),
+    ("a process confined by Landlock", Kind::Processes, NO_MORE, read_public_only),
+];
+
+enum Outcome {
     Read,
     Refused(String),
     /// Something else than the secret was read.
@@ -25,120 +34,90 @@ pub enum Outcome {
     Skipped(String),
 }
 
-const CASES: [Case; 6] = [
-    Case { says: "a thread", kind: Kind::Threads, owner_does: Order::Ping, reader_does: Order::Ping },
-    Case {
-        says: "a thread confined by Landlock",
-        kind: Kind::Threads,
-        owner_does: Order::Ping,
-        reader_does: Order::ReadPublicOnly,
-    },
-    Case { says: "a process", kind: Kind::Processes, owner_does: Order::Ping, reader_does: Order::Ping },
-    Case {
-        says: "a process, the owner not dumpable",
-        kind: Kind::Processes,
-        owner_does: Order::HideMemory,
-        reader_does: Order::Ping,
-    },
-    Case {
-        says: "a process of another user",
-        kind: Kind::Processes,
-        owner_does: Order::Ping,
-        reader_does: Order::BecomeNobody,
-    },
-    Case {
-        says: "a process confined by Landlock",
-        kind: Kind::Processes,
-        owner_does: Order::Ping,
-        reader_does: Order::ReadPublicOnly,
-    },
-];
-
-/// How many of the cases that could be tried read the secret: sibling threads, and sibling processes.
-pub struct Seen {
-    pub by_threads: (usize, usize),
-    pub by_processes: (usize, usize),
-}
-
-pub fn show(stage: &mut Stage, places: &Places) -> Result<Seen> {
+pub fn show(stage: &mut Stage, places: &Places) -> Result<()> {
     stage.note(format!(
         "A worker draws a random number and keeps it to itself. Its sibling is told where it lies: a thread reads there, a \
          process asks the kernel for it (process_vm_readv). Both are {}.",
         if Uid::effective().is_root() { "root's" } else { "an ordinary user's" }
     ));
-    let outcome = |case: &Case| match case.perform(places) {
-        Err(error) => refused(&error).map(Outcome::Skipped).ok_or(error),
-        outcome => outcome,
-    };
-    let outcomes: Vec<Outcome> = CASES.iter().map(outcome).collect::<Result<_>>()?;
-    stage.table(table(&outcomes));
-    if let Ok(scope) = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope") {
-        stage.note(format!("Yama's ptrace scope, which decides on processes of one user too, is {}.", scope.trim()));
+    let mut outcomes = Vec::new();
+    for (says, kind, owner_does, reader_does) in CASES {
+        let outcome = tried(spy(kind, places, owner_does, reader_does))?.unwrap_or_else(Outcome::Skipped);
+        outcomes.push((says, kind, outcome));
     }
-    let of = |kind: Kind| {
-        let of_kind =
-            || CASES.iter().zip(&outcomes).filter(move |(case, _)| case.kind == kind).map(|(_, outcome)| outcome);
-        let tried = of_kind().filter(|outcome| !matches!(outcome, Outcome::Skipped(_))).count();
-        (of_kind().filter(|outcome| matches!(outcome, Outcome::Read)).count(), tried)
+    let row = |(says, _, outcome): &(&str, Kind, Outcome)| {
+        let word = |says: &str, mood| Cell::Word { says: says.to_owned(), mood };
+        let cell = match outcome {
+            Outcome::Read => word("reads it", Mood::Bad),
+            Outcome::Refused(why) => word(&format!("refused ({why})"), Mood::Good),
+            Outcome::Wrong => word("reads something else", Mood::Neutral),
+            Outcome::Skipped(why) => Cell::Skipped { skipped: why.clone() },
+        };
+        vec![Cell::Text((*says).to_owned()), cell]
     };
-    let seen = Seen { by_threads: of(Kind::Threads), by_processes: of(Kind::Processes) };
-    let (read, tried) = seen.by_threads;
-    stage.fact("A sibling thread reads the secret, confined or not", read == tried, format!("{read} of {tried}"));
-    let wrong = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Wrong)).count();
-    stage.check("Whoever reads it reads the right one", wrong == 0, format!("{wrong} wrong"));
-    Ok(seen)
-}
-
-impl Case {
-    fn perform(&self, places: &Places) -> Result<Outcome> {
-        const OWNER: usize = 0;
-        const READER: usize = 1;
-        let mut crew = Crew::of(self.kind, 2, places)?;
-        let mut prepared = |worker, order| match crew.ask(worker, order, [0; 2])? {
-            Reply::Done(value) => anyhow::Ok(Ok(value)),
-            Reply::Failed(error) => Ok(Err(error.desc().to_owned())),
-            Reply::Gone(exit) => Ok(Err(exit.to_string())),
-        };
-        let secret = prepared(OWNER, Order::DrawSecret)?;
-        let address = prepared(OWNER, Order::SecretAt)?;
-        for (worker, order) in [(OWNER, self.owner_does), (READER, self.reader_does)] {
-            if let Err(why) = prepared(worker, order)? {
-                return Ok(Outcome::Skipped(why));
-            }
-        }
-        let (Ok(secret), Ok(address)) = (secret, address) else {
-            return Ok(Outcome::Skipped("no secret could be drawn".to_owned()));
-        };
-        let read = match self.kind {
-            Kind::Threads => crew.ask(READER, Order::ReadHere, [address, 0])?,
-            Kind::Processes => {
-                let owner = crew.pid(OWNER).context("the owner is gone")?;
-                crew.ask(READER, Order::ReadThere, [owner, address])?
-            }
-        };
-        ensure!(!matches!(read, Reply::Gone(_)), "a reader ended");
-        Ok(match read {
-            Reply::Done(value) if value == secret => Outcome::Read,
-            Reply::Failed(error) => Outcome::Refused(format!("{error:?}")),
-            _ => Outcome::Wrong,
-        })
-    }
-}
-
-fn table(outcomes: &[Outcome]) -> Table {
-    let cell = |outcome: &Outcome| match outcome {
-        Outcome::Read => Cell::Word { says: "reads it".to_owned(), mood: Mood::Bad },
-        Outcome::Refused(why) => Cell::Word { says: format!("refused ({why})"), mood: Mood::Good },
-        Outcome::Wrong => Cell::Word { says: "reads something else".to_owned(), mood: Mood::Neutral },
-        Outcome::Skipped(why) => Cell::Skipped { skipped: why.clone() },
-    };
-    Table {
+    stage.table(Table {
         title: "Who reads a sibling's secret".to_owned(),
         columns: vec![Column::label("sibling"), Column::value("the secret", "")],
-        rows: CASES
-            .iter()
-            .zip(outcomes)
-            .map(|(case, outcome)| vec![Cell::Text(case.says.to_owned()), cell(outcome)])
-            .collect(),
+        rows: outcomes.iter().map(row).collect(),
+    });
+    if let Ok(scope) = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope") {
+        stage.note(format!("Yama's ptrace scope, which decides on processes of one user too, is {}.", scope.trim()));
     }
+    let [(by_threads, threads), (by_processes, processes)] = [Kind::Threads, Kind::Processes].map(|of| {
+        let tried = outcomes.iter().filter(|(_, kind, outcome)| *kind == of && !matches!(outcome, Outcome::Skipped(_)));
+        (tried.clone().filter(|(.., outcome)| matches!(outcome, Outcome::Read)).count(), tried.count())
+    });
+    let got = format!("{by_threads} of {threads}");
+    stage.fact("A sibling thread reads the secret, confined or not", by_threads == threads, got);
+    let wrong = outcomes.iter().filter(|(.., outcome)| matches!(outcome, Outcome::Wrong)).count();
+    stage.check("Whoever reads it reads the right one", wrong == 0, format!("{wrong} wrong"));
+    stage.note(format!(
+        "A sibling thread read the secret in {by_threads} of {threads} cases, a sibling process in {by_processes} of \
+         {processes}."
+    ));
+    Ok(())
+}
+
+fn spy(kind: Kind, places: &Places, owner_does: Act, reader_does: Act) -> Result<Outcome> {
+    const OWNER: usize = 0;
+    const READER: usize = 1;
+    let mut crew = Crew::of(kind, 2, || Ok(places))?;
+    let address = crew.ask(OWNER, draw_secret, NOTHING)?.value().context("drawing a secret")?;
+    let secret = crew.ask(OWNER, read_here, [address, 0, 0])?.value()?;
+    for (worker, act) in [(OWNER, owner_does), (READER, reader_does)] {
+        match crew.ask(worker, act, NOTHING)? {
+            Reply::Done(_) => {}
+            Reply::Failed { errno, .. } => return Ok(Outcome::Skipped(errno.desc().to_owned())),
+            reply => reply.value().map(drop)?,
+        }
+    }
+    let read = match kind {
+        Kind::Threads => crew.ask(READER, read_here, [address, 0, 0])?,
+        Kind::Processes => {
+            let owner = crew.pid(OWNER).context("the owner is gone")?.as_raw() as u64;
+            let there = |_: &mut &Places, [pid, address, _]: Arguments| {
+                Ok(foreign_memory::read_word(Pid::from_raw(pid as i32), address as usize)?)
+            };
+            crew.ask(READER, there, [owner, address, 0])?
+        }
+    };
+    ensure!(!matches!(read, Reply::Gone(_)), "a reader ended");
+    Ok(match read {
+        Reply::Done(value) if value == secret => Outcome::Read,
+        Reply::Failed { errno, .. } => Outcome::Refused(format!("{errno:?}")),
+        _ => Outcome::Wrong,
+    })
+}
+
+/// Returns where it lies.
+fn draw_secret(_: &mut &Places, _: Arguments) -> Result<u64> {
+    let secret = Box::leak(Box::new([0; 8]));
+    File::open("/dev/urandom")?.read_exact(secret)?;
+    Ok(secret.as_ptr().expose_provenance() as u64)
+}
+
+fn read_here(_: &mut &Places, [address, ..]: Arguments) -> Result<u64> {
+    let secret = std::ptr::with_exposed_provenance::<[u8; 8]>(address as usize);
+    // SAFETY: whoever asks has the address from a living worker of this process, whose secret is drawn and stays.
+    Ok(u64::from_ne_bytes(unsafe { secret.read_volatile() }))
 }
