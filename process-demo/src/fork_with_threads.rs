@@ -1,17 +1,16 @@
 //! Why must a program with threads not fork?
 
-mod luck;
-mod scenes;
-mod victim;
-mod watch;
+mod situations;
+mod watched;
 
 use std::ffi::OsString;
 
 use anyhow::Result;
+use process_demo::crew::NOTHING;
 use shared::number::count;
 use shared::{Cell, Column, Demo, Extras, Mood, ProgramRole, Snippet, Stage, Table};
 
-use victim::{Tally, perform};
+use situations::{NOW_AND_THEN, ROLE, SITUATIONS, Situation, Tally, fork_in, take_stdout};
 
 pub const DEMO: Demo = Demo {
     name: "fork-with-threads",
@@ -19,7 +18,7 @@ pub const DEMO: Demo = Demo {
     claims: &[],
     rule: "It answers no claim. A child counts as asleep for ever if its only thread is seen in a private futex call \
            without a time-out: no thread exists that could wake it. If a child neither ends nor sleeps so, the demonstration fails.",
-    extras: Extras { roles: &[ProgramRole { name: scenes::ROLE, play }], ..Extras::NONE },
+    extras: Extras { roles: &[ProgramRole { name: ROLE, play }], ..Extras::NONE },
     snippets: &[
         Snippet { path: "process-demo/snippets/child.rs", text: include_str!("../snippets/child.rs") },
         Snippet { path: "process-demo/snippets/pidfd.rs", text: include_str!("../snippets/pidfd.rs") },
@@ -33,33 +32,20 @@ fn run(stage: &mut Stage) -> Result<()> {
          done all the same, in a process that exists for that alone, where each child is watched and ended.",
     );
     let (many, few) = (stage.by_effort(20, 1_000, 1_000), stage.by_effort(4, 30, 200));
-    let clock = stage.clock();
-    let held = perform(|| scenes::held_lock(clock, many))?;
-    let free = perform(|| scenes::free_lock(clock, few))?;
-    let stdout = perform(|| scenes::held_stdout(clock, few))?;
-    let pool = perform(|| scenes::pool_of_the_maker(clock, few))?;
-    let own_pool = perform(|| scenes::pool_of_its_own(clock, few))?;
-    let allocation = perform(|| scenes::allocation(clock, few))?;
-    let exec = perform(|| scenes::exec_at_once(clock, few))?;
-    let command = perform(|| scenes::command(few))?;
-    stage.show(table(&[
-        ("takes a mutex", "holds it", held),
-        ("takes the lock of stdout", "holds it", stdout),
-        ("uses its parent's rayon pool", "is in the pool", pool),
-        ("takes a mutex", "does not hold it", free),
-        ("makes its own rayon pool", "is in an idle pool", own_pool),
-        ("allocates memory", "allocates too", allocation),
-        ("runs a program by exec", "holds stdout's lock", exec),
-        ("runs a program by Command", "holds stdout's lock", command),
-    ]));
+    let mut tallies = [Tally::default(); 8];
+    for (at, situation) in SITUATIONS.iter().enumerate() {
+        tallies[at] = fork_in(situation, if at == 0 { many } else { few }, stage.clock(), NOTHING)?;
+    }
+    let [held, stdout, pool, free, _, allocation, _, command] = tallies;
+    stage.show(table(&tallies));
     if allocation.done == allocation.tried {
         stage.note(
-            "The allocator works in the child although other threads used it at the fork: the C library takes the \
+            "The allocator works in the child although another thread used it at the fork: the C library takes the \
              allocator's locks before a fork and frees them after it, on both sides. It can do so for its own locks only.",
         );
     }
     tell_facts(stage, [held, free, stdout, pool, command]);
-    luck::show(stage)?;
+    try_luck(stage)?;
     let [asleep, tried] = [held.asleep, held.tried].map(|number| count(number.into()));
     stage.headline(format!("{asleep} of {tried} children hang on a lock"));
     stage.answer(format!(
@@ -72,7 +58,7 @@ fn run(stage: &mut Stage) -> Result<()> {
 }
 
 fn play(_arguments: &[OsString]) -> u8 {
-    scenes::take_stdout()
+    take_stdout()
 }
 
 fn tell_facts(stage: &mut Stage, [held, free, stdout, pool, command]: [Tally; 5]) {
@@ -93,15 +79,16 @@ fn tell_facts(stage: &mut Stage, [held, free, stdout, pool, command]: [Tally; 5]
     stage.fact(says, command.done == command.tried, got);
 }
 
-fn table(scenes: &[(&str, &str, Tally)]) -> Table {
-    let row = |(child, other, tally): &(&str, &str, Tally)| {
+fn table(tallies: &[Tally]) -> Table {
+    let row = |(situation, tally): (&Situation, &Tally)| {
         let of = |number: u32, mood| {
             let [number, tried] = [number, tally.tried].map(|number| count(number.into()));
             Cell::Word { says: format!("{number} of {tried}"), mood }
         };
         let asleep = of(tally.asleep, if tally.asleep > 0 { Mood::Bad } else { Mood::Neutral });
         let done = of(tally.done, if tally.done == tally.tried { Mood::Good } else { Mood::Neutral });
-        vec![Cell::Text((*child).to_owned()), Cell::Text((*other).to_owned()), asleep, done]
+        let [child, other] = [situation.child, situation.other].map(|who| Cell::Text(who.to_owned()));
+        vec![child, other, asleep, done]
     };
     Table {
         title: "A child that is forked beside another thread".to_owned(),
@@ -111,6 +98,34 @@ fn table(scenes: &[(&str, &str, Tally)]) -> Table {
             Column::value("sleeps for ever", ""),
             Column::value("finishes", ""),
         ],
-        rows: scenes.iter().map(row).collect(),
+        rows: SITUATIONS.iter().zip(tallies).map(row).collect(),
     }
+}
+
+/// How often does it happen by itself, when the lock is held only now and then?
+fn try_luck(stage: &mut Stage) -> Result<()> {
+    const PERIOD_NS: u64 = 100_000; // Long beside a turn of the lock, short beside the time between two forks.
+    let times = stage.by_effort(20, 300, 4_000);
+    stage.note(format!(
+        "Now without force: the other thread takes the lock every {} us and holds it for a share of that time, and \
+         {times} children are forked without regard to it.",
+        PERIOD_NS / 1_000
+    ));
+    let mut rows = Vec::new();
+    for held_percent in [1, 10, 50] {
+        let busy_with = [PERIOD_NS * held_percent / 100, PERIOD_NS, 0];
+        let Tally { tried, asleep, .. } = fork_in(&NOW_AND_THEN, times, stage.clock(), busy_with)?;
+        let rate = 100.0 * f64::from(asleep) / f64::from(tried);
+        rows.push([held_percent as f64, tried.into(), asleep.into(), rate]);
+    }
+    let heads = [("forks", ""), ("asleep for ever", ""), ("rate", "%")].map(|(head, unit)| Column::value(head, unit));
+    stage.table(Table {
+        title: "Forks at a random moment".to_owned(),
+        columns: [Column::x("lock held, aim", "%")].into_iter().chain(heads).collect(),
+        rows: rows.iter().map(|row| row.map(Cell::Number).to_vec()).collect(),
+    });
+    if let Some([percent, ..]) = rows.iter().take_while(|[.., asleep, _]| *asleep == 0.0).last() {
+        stage.note(format!("Up to {percent} % no child was seen asleep for ever; it may happen all the same."));
+    }
+    Ok(())
 }
