@@ -18,6 +18,9 @@ pub struct Block {
     bytes: NonZeroUsize,
 }
 
+// SAFETY: the mapping is its own alone, and no call on it depends on the thread that makes it.
+unsafe impl Send for Block {}
+
 impl Block {
     /// Not touched yet: no page of it is there. All words are zero.
     pub fn untouched(bytes: usize) -> Result<Block> {
@@ -46,11 +49,13 @@ impl Block {
         self.bytes.get() / page_bytes()
     }
 
-    /// Adds one to the first word of each of the first so many pages.
-    pub fn write_pages(&mut self, pages: usize) {
+    /// Adds one to the first word of each of the first so many pages, or of all that there are; of how many?
+    pub fn write_pages(&mut self, most: usize) -> usize {
+        let pages = most.min(self.pages());
         for word in self.iter_mut().step_by(words_in_a_page()).take(pages) {
             *word += 1;
         }
+        pages
     }
 
     /// The sum of the first words of all pages.
