@@ -45,21 +45,7 @@ pub fn show(stage: &mut Stage, places: &Places) -> Result<()> {
         let outcome = tried(spy(kind, places, owner_does, reader_does))?.unwrap_or_else(Outcome::Skipped);
         outcomes.push((says, kind, outcome));
     }
-    let row = |(says, _, outcome): &(&str, Kind, Outcome)| {
-        let word = |says: &str, mood| Cell::Word { says: says.to_owned(), mood };
-        let cell = match outcome {
-            Outcome::Read => word("reads it", Mood::Bad),
-            Outcome::Refused(why) => word(&format!("refused ({why})"), Mood::Good),
-            Outcome::Wrong => word("reads something else", Mood::Neutral),
-            Outcome::Skipped(why) => Cell::Skipped { skipped: why.clone() },
-        };
-        vec![Cell::Text((*says).to_owned()), cell]
-    };
-    stage.table(Table {
-        title: "Who reads a sibling's secret".to_owned(),
-        columns: vec![Column::label("sibling"), Column::value("the secret", "")],
-        rows: outcomes.iter().map(row).collect(),
-    });
+    stage.table(table(&outcomes));
     if let Ok(scope) = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope") {
         stage.note(format!("Yama's ptrace scope, which decides on processes of one user too, is {}.", scope.trim()));
     }
@@ -76,6 +62,24 @@ pub fn show(stage: &mut Stage, places: &Places) -> Result<()> {
          {processes}."
     ));
     Ok(())
+}
+
+fn table(outcomes: &[(&str, Kind, Outcome)]) -> Table {
+    let row = |(says, _, outcome): &(&str, Kind, Outcome)| {
+        let word = |says: &str, mood| Cell::Word { says: says.to_owned(), mood };
+        let cell = match outcome {
+            Outcome::Read => word("reads it", Mood::Bad),
+            Outcome::Refused(why) => word(&format!("refused ({why})"), Mood::Good),
+            Outcome::Wrong => word("reads something else", Mood::Neutral),
+            Outcome::Skipped(why) => Cell::Skipped { skipped: why.clone() },
+        };
+        vec![Cell::Text((*says).to_owned()), cell]
+    };
+    Table {
+        title: "Who reads a sibling's secret".to_owned(),
+        columns: vec![Column::label("sibling"), Column::value("the secret", "")],
+        rows: outcomes.iter().map(row).collect(),
+    }
 }
 
 fn spy(kind: Kind, places: &Places, owner_does: Act, reader_does: Act) -> Result<Outcome> {
