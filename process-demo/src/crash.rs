@@ -36,21 +36,15 @@ fn run(stage: &mut Stage) -> Result<()> {
          first threads of one process (the victim holds a mutex), then a process each. {}",
         if rounds == 1 { "Each failure strikes once." } else { "Each failure strikes several times." }
     ));
-    let mut crashes = Vec::new();
-    for (name, failure) in FAILURES {
-        let fail = || {
-            failure();
-            false
-        };
-        let threads = tried(strike(Kind::Threads, rounds, &fail))?;
-        let processes = tried(strike(Kind::Processes, rounds, &fail))?;
-        let wrapped = tried(strike(Kind::Processes, rounds, &|| catch_unwind(failure).is_err()))?;
-        crashes.push((name, [threads, processes, wrapped]));
-    }
+    let strike_each = FAILURES.into_iter().map(|(name, failure)| Ok((name, strike_everywhere(failure, rounds)?)));
+    let crashes = strike_each.collect::<Result<Vec<Crash>>>()?;
     show_who_goes_on(stage, &crashes);
     tell_facts(stage, &crashes)?;
     let ruling = judge(&crashes);
-    let isolates = ruling.verdict != Verdict::Refuted;
+    let advice = match ruling.verdict {
+        Verdict::Refuted => "Here a process isolates no better than a thread: try it with `child`.",
+        _ => "Isolate what may crash in a process: copy `child`.",
+    };
     stage.rule(Claim::ProcessesSuitIndependentTasks, ruling)?;
     let with_names = |wanted: fn(&[Tried; 3]) -> bool| {
         let names: Vec<&str> = crashes.iter().filter(|(_, seen)| wanted(seen)).map(|(name, _)| *name).collect();
@@ -65,11 +59,7 @@ fn run(stage: &mut Stage) -> Result<()> {
         with_names(|[threads, ..]| threads.as_ref().is_ok_and(all_go_on)),
         with_names(|[.., wrapped]| wrapped.as_ref().is_ok_and(|seen| seen.ends.keys().eq([CAUGHT]))),
     ));
-    stage.advise(if isolates {
-        "Isolate what may crash in a process: copy `child`."
-    } else {
-        "Here a process isolates no better than a thread: try it with `child`."
-    });
+    stage.advise(advice);
     Ok(())
 }
 
@@ -111,6 +101,16 @@ struct Worker<'l> {
 
 /// Tells whether it was caught; if it tells anything else, it has not failed.
 type Failing<'l> = &'l (dyn Fn() -> bool + Sync);
+
+fn strike_everywhere(failure: fn(), rounds: usize) -> Result<[Tried; 3]> {
+    let fail = || {
+        failure();
+        false
+    };
+    let threads = tried(strike(Kind::Threads, rounds, &fail))?;
+    let processes = tried(strike(Kind::Processes, rounds, &fail))?;
+    Ok([threads, processes, tried(strike(Kind::Processes, rounds, &|| catch_unwind(failure).is_err()))?])
+}
 
 const SIBLINGS: usize = 3;
 const VICTIM: usize = SIBLINGS;
