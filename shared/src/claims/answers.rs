@@ -22,7 +22,7 @@ impl Claim {
             Claim::NewMemorySpace => &["process-demo copy-on-write"],
             Claim::RunsIndependently => &["process-demo supervise", "process-demo zombies"],
             Claim::ProcessesNeedIpc => &["ipc-demo round-trip"],
-            Claim::IpcAddsOverhead => &["ipc-demo round-trip", "ipc-demo shared-memory"],
+            Claim::IpcAddsOverhead => &["ipc-demo round-trip"],
             Claim::IpcIsComplex => &["ipc-demo complexity"],
             Claim::NoDirectSharing => &["ipc-demo shared-memory", "ipc-demo pass-fd"],
             Claim::ProcessesSynchronizeEasier => &["race-demo between-processes"],
