@@ -1,8 +1,7 @@
 //! How much does a queue take on this machine, and what does one more give?
 
-use std::fs;
-use std::io;
 use std::time::Duration;
+use std::{fs, io};
 
 use anyhow::{Context, Result};
 use ipc_demo::message_queue::MessageQueue;
@@ -27,29 +26,33 @@ pub fn show(stage: &mut Stage, name: &str) -> Result<String> {
     let filled = (0..MESSAGES).filter(|_| queue.send_within(&[0; MESSAGE_BYTES], 0, Duration::ZERO).is_ok()).count();
     let one_more = queue.send_within(b"", 0, Duration::ZERO);
     let (queues, no_more) = as_many_as_possible(name, most_messages, most_bytes)?;
-    let (share, _) = getrlimit(Resource::RLIMIT_MSGQUEUE)?;
     let beyond = [
-        ("highest priority", u64::from(PRIORITY), outcome(&too_urgent)),
-        ("bytes of a message, in a queue made for 64", MESSAGE_BYTES as u64, outcome(&too_long)),
-        ("messages, in a queue made for 4", filled as u64, outcome(&one_more)),
-        ("messages of any queue (msg_max)", most_messages as u64, outcome(&create(most_messages + 1, 1))),
-        ("bytes of any message (msgsize_max)", most_bytes as u64, outcome(&create(1, most_bytes + 1))),
-        ("queues of that size, for this user", queues as u64, no_more),
+        ("highest priority", PRIORITY as usize, outcome(&too_urgent)),
+        ("bytes of a message, in a queue made for 64", MESSAGE_BYTES, outcome(&too_long)),
+        ("messages, in a queue made for 4", filled, outcome(&one_more)),
+        ("messages of any queue (msg_max)", most_messages, outcome(&create(most_messages + 1, 1))),
+        ("bytes of any message (msgsize_max)", most_bytes, outcome(&create(1, most_bytes + 1))),
+        ("queues of that size, for this user", queues, no_more),
     ];
-    stage.table(table(&beyond));
-    let refused = |index: usize, expected: &str| beyond[index].2 == expected;
-    let got = beyond[..3].iter().map(|(_, _, outcome)| outcome.as_str()).collect::<Vec<_>>().join(", ");
+    let row = |(what, limit, outcome): &(&str, usize, String)| {
+        let mood = if outcome == "allowed" { Mood::Neutral } else { Mood::Good };
+        let word = Cell::Word { says: outcome.clone(), mood };
+        vec![Cell::Text((*what).to_owned()), Cell::Number(*limit as f64), word]
+    };
+    stage.table(Table {
+        title: "Limits, and one beyond".to_owned(),
+        columns: vec![Column::label("limit of"), Column::value("is", ""), Column::value("one more", "")],
+        rows: beyond.iter().map(row).collect(),
+    });
+    let outcomes = [&beyond[0].2, &beyond[1].2, &beyond[2].2].map(String::as_str);
     let says = "What is too urgent, too long or one too many is refused, never cut";
-    stage.fact(says, refused(0, "EINVAL") && refused(1, "EMSGSIZE") && refused(2, "timed out"), got);
-    let share_in_words =
-        if share == u64::MAX { "no limit".to_owned() } else { chosen_with_unit("bytes", share as f64) };
-    stage.note(format!("All POSIX queues of a user together may take {share_in_words} (RLIMIT_MSGQUEUE)."));
-    let bytes = chosen_with_unit("bytes", most_bytes as f64);
-    Ok(format!(
-        "{} messages of {bytes}, and a user gets {} such queues",
-        count(most_messages as u64),
-        count(queues as u64)
-    ))
+    stage.fact(says, outcomes == ["EINVAL", "EMSGSIZE", "timed out"], outcomes.join(", "));
+    let in_bytes = |bytes: u64| chosen_with_unit("bytes", bytes as f64);
+    let (share, _) = getrlimit(Resource::RLIMIT_MSGQUEUE)?;
+    let share = if share == u64::MAX { "no limit".to_owned() } else { in_bytes(share) };
+    stage.note(format!("All POSIX queues of a user together may take {share} (RLIMIT_MSGQUEUE)."));
+    let [most_messages, queues] = [most_messages, queues].map(|number| count(number as u64));
+    Ok(format!("{most_messages} messages of {}, and a user gets {queues} such queues", in_bytes(most_bytes as u64)))
 }
 
 /// How many of the largest queues there can be at once, and what the next one gives. None of them has a name for longer
@@ -76,18 +79,5 @@ fn outcome(result: &io::Result<()>) -> String {
         Ok(()) => "allowed".to_owned(),
         Err(error) if error.kind() == io::ErrorKind::TimedOut => "timed out".to_owned(),
         Err(error) => error.raw_os_error().map_or(error.to_string(), |code| format!("{:?}", Errno::from_raw(code))),
-    }
-}
-
-fn table(beyond: &[(&str, u64, String)]) -> Table {
-    let row = |(what, limit, outcome): &(&str, u64, String)| {
-        let mood = if outcome == "allowed" { Mood::Neutral } else { Mood::Good };
-        let word = Cell::Word { says: outcome.clone(), mood };
-        vec![Cell::Text((*what).to_owned()), Cell::Number(*limit as f64), word]
-    };
-    Table {
-        title: "Limits, and one beyond".to_owned(),
-        columns: vec![Column::label("limit of"), Column::value("is", ""), Column::value("one more", "")],
-        rows: beyond.iter().map(row).collect(),
     }
 }
