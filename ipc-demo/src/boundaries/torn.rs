@@ -1,42 +1,52 @@
-//! Can a record be torn? Forced: its writer is stopped at the only moment that matters.
+//! Can a record be torn? Forced, by stopping its writer at the only moment that matters; then left to luck.
 
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{PipeWriter, Read, Write, pipe};
 
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{SysconfVar, pipe2, sysconf};
-use process_demo::child::{Exit, fork};
+use nix::unistd::{SysconfVar, sysconf};
+use process_demo::crew::{Arguments, Crew, Kind};
 use shared::number::count;
 use shared::{Cell, Column, Mood, Stage, Table};
 
 use crate::asleep::wait_until_asleep;
 
-const ATOMIC_BYTES: usize = 4096; // PIPE_BUF on Linux: a write up to this is never split.
-const PAGES: usize = 4; // Room for the second writer's record while a rest of the first one's is in the pipe.
-const LEFT_BYTES: usize = 100; // The pipe is nearly full: no record fits, and a byte does.
+pub const ATOMIC_BYTES: usize = 4096; // PIPE_BUF on Linux: a write up to this is never split.
 
-/// The size of a record that was torn, if one was.
-pub fn show(stage: &mut Stage) -> Result<Option<usize>> {
+/// The pipe that several write to, and one on which each says when it begins to.
+type Writer<'a> = [&'a PipeWriter; 2];
+
+/// So many records, filled with the writer's letter.
+fn write_records([to, begins]: &mut Writer<'_>, [letter, bytes, records]: Arguments) -> Result<u64> {
+    let record = vec![letter as u8; bytes as usize];
+    begins.write_all(b"!")?; // After this byte it does nothing but write.
+    (0..records).try_for_each(|_| to.write_all(&record))?;
+    Ok(0)
+}
+
+/// The size of the smallest record that was torn, if one was.
+pub fn force(stage: &mut Stage) -> Result<Option<usize>> {
     let page_bytes = sysconf(SysconfVar::PAGE_SIZE)?.context("pages without a size")? as usize;
-    let sizes = [1, 512, ATOMIC_BYTES, page_bytes + 1]; // The kernel splits what does not fill whole pages.
     let (mut rows, mut torn_sizes) = (Vec::new(), Vec::new());
-    for bytes in sizes {
-        let runs = force(stage, bytes)?;
+    // The kernel splits what does not fill whole pages.
+    for bytes in [1, 512, ATOMIC_BYTES, page_bytes + 1] {
+        let runs = write_in_between(stage, bytes, page_bytes)?;
         let torn = runs.iter().filter(|(writer, _)| *writer == b'A').count() > 1;
-        let order: Vec<String> =
-            runs.iter().map(|&(writer, bytes)| format!("{} of {}", count(bytes as u64), writer as char)).collect();
-        let word = match torn {
-            true => Cell::Word { says: "torn".to_owned(), mood: Mood::Bad },
-            false => Cell::Word { says: "whole".to_owned(), mood: Mood::Good },
-        };
-        rows.push(vec![Cell::Number(bytes as f64), Cell::Text(order.join(", ")), word]);
+        let order = runs.iter().map(|&(writer, bytes)| format!("{} of {}", count(bytes as u64), writer as char));
+        let (says, mood) = if torn { ("torn", Mood::Bad) } else { ("whole", Mood::Good) };
+        let order = Cell::Text(order.collect::<Vec<_>>().join(", "));
+        rows.push(vec![Cell::Number(bytes as f64), order, Cell::Word { says: says.to_owned(), mood }]);
         torn_sizes.extend(torn.then_some(bytes));
     }
-    stage.table(table(rows));
+    let heads = ["the reader got", "A's record"].map(|head| Column::value(head, ""));
+    stage.table(Table {
+        title: "A was stopped while it waited for room; B wrote; A went on".to_owned(),
+        columns: [Column::x("record, bytes", "")].into_iter().chain(heads).collect(),
+        rows,
+    });
     let torn: Vec<String> = torn_sizes.iter().map(|&bytes| count(bytes as u64)).collect();
     let got = if torn.is_empty() { "none torn".to_owned() } else { format!("torn: {}", torn.join(" and ")) };
     let [whole, larger] = [ATOMIC_BYTES, page_bytes + 1].map(|bytes| count(bytes as u64));
@@ -45,57 +55,109 @@ pub fn show(stage: &mut Stage) -> Result<Option<usize>> {
     Ok(torn_sizes.first().copied())
 }
 
+const PAGES: usize = 4; // Room for the second writer's record while a rest of the first one's is in the pipe.
+const LEFT_BYTES: usize = 100; // The pipe is nearly full: no record fits, and a byte does.
+
 /// A begins to write while there is no room, and is stopped; B writes; A goes on. What the reader then gets, as runs of
 /// one writer's bytes.
-fn force(stage: &Stage, bytes: usize) -> Result<Vec<(u8, usize)>> {
-    let (from, to) = pipe2(OFlag::O_CLOEXEC).context("a pipe")?;
-    let page_bytes = sysconf(SysconfVar::PAGE_SIZE)?.context("pages without a size")?;
+fn write_in_between(stage: &Stage, bytes: usize, page_bytes: usize) -> Result<Vec<(u8, usize)>> {
+    let ((mut from, mut to), (mut begun, begins)) = (pipe()?, pipe()?);
     // Refused to a user who has many pipes; theirs are small by themselves.
-    let _ = fcntl(&to, FcntlArg::F_SETPIPE_SZ(PAGES as i32 * page_bytes as i32));
+    let _ = fcntl(&to, FcntlArg::F_SETPIPE_SZ((PAGES * page_bytes) as i32));
     let capacity_bytes = fcntl(&to, FcntlArg::F_GETPIPE_SZ)? as usize;
-    if capacity_bytes < 2 * page_bytes as usize {
+    if capacity_bytes < 2 * page_bytes {
         return Err(anyhow::Error::new(Errno::ENOSPC).context("a pipe of two pages"));
     }
-    let mut to = File::from(to);
-    let left_bytes = LEFT_BYTES.min(bytes - 1); // Not even the smallest record fits.
-    let before_bytes = capacity_bytes - left_bytes;
+    let before_bytes = capacity_bytes - LEFT_BYTES.min(bytes - 1); // Not even the smallest record fits.
     to.write_all(&vec![b'.'; before_bytes])?;
-    let (ready, tell) = pipe2(OFlag::O_CLOEXEC).context("a pipe")?;
-    let begin =
-        || u8::from(File::from(tell).write_all(b"!").and_then(|()| (&to).write_all(&vec![b'A'; bytes])).is_err());
-    // SAFETY: the child only writes to two pipes; nothing here is in shared memory.
-    let first = unsafe { fork(begin) }.context("starting a process")?;
-    File::from(ready).read_exact(&mut [0])?; // After this byte it does nothing but that one write.
-    ensure!(wait_until_asleep(first.pid(), stage.clock())?, "the first writer ended although there was no room");
-    kill(first.pid(), Signal::SIGSTOP)?;
-    let stopped = waitpid(first.pid(), Some(WaitPidFlag::WUNTRACED))?;
+    let mut writers = Crew::of(Kind::Processes, 2, || Ok([&to, &begins]))?;
+    let first = writers.pid(0).context("the first writer has ended")?;
+    writers.tell(0, write_records, [b'A'.into(), bytes as u64, 1]);
+    begun.read_exact(&mut [0])?;
+    ensure!(wait_until_asleep(first, stage.clock())?, "the first writer ended although there was no room");
+    kill(first, Signal::SIGSTOP)?;
+    let stopped = waitpid(first, Some(WaitPidFlag::WUNTRACED))?;
     ensure!(matches!(stopped, WaitStatus::Stopped(..)), "the first writer did not stop");
 
-    let mut from = File::from(from);
     from.read_exact(&mut vec![0; before_bytes])?; // Now there is room.
-    // SAFETY: as above.
-    let second =
-        unsafe { fork(|| u8::from((&to).write_all(&vec![b'B'; bytes]).is_err())) }.context("starting a process")?;
-    ensure!(second.wait()? == Exit::Code(0), "the second writer failed");
-    kill(first.pid(), Signal::SIGCONT)?;
+    writers.ask(1, write_records, [b'B'.into(), bytes as u64, 1])?.value()?;
+    kill(first, Signal::SIGCONT)?;
     let mut received = vec![0; 2 * bytes];
     from.read_exact(&mut received)?;
-    ensure!(first.wait()? == Exit::Code(0), "the first writer failed");
+    writers.hear(0)?.value()?;
     Ok(runs(&received))
 }
 
-pub fn runs(bytes: &[u8]) -> Vec<(u8, usize)> {
+fn runs(bytes: &[u8]) -> Vec<(u8, usize)> {
     bytes.chunk_by(|one, next| one == next).map(|run| (run[0], run.len())).collect()
 }
 
-fn table(rows: Vec<Vec<Cell>>) -> Table {
-    Table {
-        title: "A was stopped while it waited for room; B wrote; A went on".to_owned(),
-        columns: vec![
-            Column::x("record, bytes", ""),
-            Column::value("the reader got", ""),
-            Column::value("A's record", ""),
-        ],
-        rows,
+const WRITERS: [u8; 3] = [b'a', b'b', b'c'];
+
+/// How many of the records that may be torn were when nobody forced it, and how many there were.
+pub fn leave_to_luck(stage: &mut Stage) -> Result<(usize, usize)> {
+    let each = stage.by_effort(150, 1_000, 10_000);
+    let all = each * WRITERS.len();
+    let sizes = [512, ATOMIC_BYTES, ATOMIC_BYTES + 1, 10_000];
+    let torn = sizes.map(|bytes| count_torn(bytes, each)).into_iter().collect::<Result<Vec<_>>>()?;
+    let row = |(&bytes, &torn): (&usize, &usize)| {
+        let numbers = [bytes as f64, all as f64, torn as f64, 100.0 * torn as f64 / all as f64];
+        numbers.map(Cell::Number).to_vec()
+    };
+    let heads = [("records", ""), ("torn", ""), ("share", "%")].map(|(head, unit)| Column::value(head, unit));
+    stage.table(Table {
+        title: format!("{} writers at once, one pipe, one reader; no byte was lost", WRITERS.len()),
+        columns: [Column::x("record, bytes", "")].into_iter().chain(heads).collect(),
+        rows: sizes.iter().zip(&torn).map(row).collect(),
+    });
+    let (small, large) = torn.split_at(2);
+    let small: usize = small.iter().sum();
+    let says = format!("Left to luck, no record up to {} bytes is torn", count(ATOMIC_BYTES as u64));
+    stage.fact(says, small == 0, format!("{small} torn"));
+    Ok((large.iter().sum(), all * large.len()))
+}
+
+/// Each writer sends so many records; how many have another one's bytes within. Together they are more than the pipe
+/// holds, so that nobody has done before the last one begins.
+fn count_torn(bytes: usize, each: usize) -> Result<usize> {
+    let ((mut from, to), (_begun, begins)) = (pipe()?, pipe()?);
+    let mut writers = Crew::of(Kind::Processes, WRITERS.len(), || Ok([&to, &begins]))?;
+    for (writer, letter) in WRITERS.into_iter().enumerate() {
+        writers.tell(writer, write_records, [letter.into(), bytes as u64, each as u64]);
+    }
+    let mut received = vec![0; bytes * each * WRITERS.len()];
+    from.read_exact(&mut received)?;
+    for (writer, letter) in WRITERS.into_iter().enumerate() {
+        writers.hear(writer)?.value()?;
+        let count = received.iter().filter(|&&byte| byte == letter).count();
+        ensure!(count == bytes * each, "{count} bytes of writer {} arrived", letter as char);
+    }
+    Ok(WRITERS.iter().map(|&letter| torn_of(letter, bytes, &received)).sum())
+}
+
+/// A record is torn if a run of its writer's bytes ends within it.
+fn torn_of(letter: u8, bytes: usize, received: &[u8]) -> usize {
+    let (mut position, mut torn, mut last) = (0, 0, None);
+    for (_, run) in runs(received).into_iter().filter(|(writer, _)| *writer == letter) {
+        position += run;
+        let record = position / bytes;
+        if position % bytes != 0 && last != Some(record) {
+            (torn, last) = (torn + 1, Some(record));
+        }
+    }
+    torn
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_torn_twice_counts_once_and_one_between_two_records_not() {
+        assert_eq!(torn_of(b'a', 3, b"aaabbbaaa"), 0);
+        assert_eq!(torn_of(b'b', 3, b"aaabbbaaa"), 0);
+        assert_eq!(torn_of(b'a', 3, b"abababb"), 1);
+        assert_eq!(torn_of(b'b', 3, b"aabbbabbb"), 0);
+        assert_eq!(torn_of(b'a', 3, b"aabbbabbbabaa"), 2);
     }
 }
