@@ -1,59 +1,70 @@
-//! The other program: started by exec, it knows nothing but a name.
+//! The other program: started by exec, it knows nothing but a name. What travels are ordinary Rust types, channels and
+//! memory among them.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
-use std::io;
-use std::process::{Child, Command, ExitStatus};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::{fs, io};
 
 use anyhow::{Context, Result};
 use ipc_channel::IpcError;
-use ipc_channel::ipc::{IpcSender, channel};
-use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
-use nix::unistd::getppid;
+use ipc_channel::ipc::{IpcSender, IpcSharedMemory, channel};
+use process_demo::child::{Child, fork};
+use serde::{Deserialize, Serialize};
 use shared::ProgramRole;
 
-use super::message::{Hello, Order};
+/// The peer's first message, by the one-shot server.
+#[derive(Serialize, Deserialize)]
+pub struct Hello {
+    pub pid: u32,
+    /// A channel sent over a channel: what is sent here, the peer receives.
+    pub orders: IpcSender<Order>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub enum Order {
+    /// Send it back, on the channel that comes with it.
+    Return(Value, IpcSender<Value>),
+    /// Send so many numbers on each of these channels, and let go of them.
+    Count(u64, Vec<IpcSender<u64>>),
+    /// Add up these bytes.
+    Sum(IpcSharedMemory, IpcSender<u64>),
+    /// How many descriptors does the peer have, with what came along?
+    Descriptors(Vec<IpcSender<u64>>, IpcSender<u64>),
+}
+
+/// What C programmers would have to lay out by hand.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Value {
+    Nothing,
+    Text(Option<String>),
+    Tree { by_name: BTreeMap<String, Vec<i64>>, below: Vec<Value> },
+}
+
+impl Value {
+    pub fn sample() -> Value {
+        let by_name = BTreeMap::from([("even".to_owned(), vec![-2, 0, 2]), ("odd".to_owned(), vec![1, i64::MAX])]);
+        let below = vec![Value::Nothing, Value::Text(None), Value::Text(Some("Gr\u{fc}\u{df}e".to_owned()))];
+        Value::Tree { by_name, below }
+    }
+}
 
 pub const ROLE: ProgramRole = ProgramRole { name: "typed-peer", play };
 
-/// This program again, as the peer; killed and reaped when dropped.
-pub struct Peer(Option<Child>);
-
-impl Peer {
-    pub fn start(server: &str) -> Result<Peer> {
-        let mut command = Command::new("/proc/self/exe");
-        command.args(["--role", ROLE.name, server, &std::process::id().to_string()]);
-        Ok(Peer(Some(command.spawn().context("starting this program again")?)))
-    }
-
-    pub fn pid(&self) -> Option<u32> {
-        self.0.as_ref().map(Child::id)
-    }
-
-    pub fn wait(mut self) -> Result<ExitStatus> {
-        let mut child = self.0.take().context("the peer was started")?;
-        Ok(child.wait()?)
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            let _ = child.kill(); // Not reaped yet, so the number is still its own.
-            let _ = child.wait();
-        }
-    }
+/// This program again, as the peer.
+pub fn start(server: &str) -> Result<Child> {
+    let become_the_peer = || {
+        let _failed = Command::new("/proc/self/exe").args(["--role", ROLE.name, server]).exec();
+        1
+    };
+    // SAFETY: the child becomes another program at once; nothing here is in shared memory.
+    unsafe { fork(become_the_peer) }.context("starting this program again")
 }
 
 fn play(arguments: &[OsString]) -> u8 {
-    let [server, parent] = arguments else { return 2 };
-    let (Some(server), Some(parent)) = (server.to_str(), parent.to_str()) else { return 2 };
-    // The parent may have died before the request was made; then this has another parent by now.
-    if set_pdeathsig(Signal::SIGKILL).is_err() || getppid().to_string() != parent {
-        return 3;
-    }
-    u8::from(serve(server).is_err())
+    let [server] = arguments else { return 2 };
+    server.to_str().map_or(2, |server| u8::from(serve(server).is_err()))
 }
 
 /// Does what it is told to, until nobody can tell it any more.
