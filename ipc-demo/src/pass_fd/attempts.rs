@@ -8,14 +8,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 
-use super::mapping::Mapping;
-use super::memory::PAGE_BYTES;
+use super::memory::{Mapping, PAGE_BYTES};
 
-/// One means to change a piece of memory of that many bytes.
-pub struct Attempt {
-    pub name: &'static str,
-    pub make: fn(&File, u64) -> nix::Result<()>,
-}
+/// A means to change a piece of memory of that many bytes.
+type Attempt = fn(&File, u64) -> nix::Result<()>;
 
 /// What the child stores through a mapping where it can.
 pub const MARK: u64 = 0x0BAD_F00D;
@@ -23,15 +19,15 @@ pub const MARK: u64 = 0x0BAD_F00D;
 const WRITTEN: u64 = !MARK;
 
 /// In an order in which each can succeed without seals, and leaves the memory in its size and with the mark in front.
-pub const ATTEMPTS: [Attempt; 8] = [
-    Attempt { name: "write to the descriptor", make: |file, _| write(file) },
-    Attempt { name: "reopen it through /proc and write", make: |file, _| write(&reopen(file)?) },
-    Attempt { name: "make it longer", make: |file, bytes| resize(file, bytes + PAGE_BYTES as u64) },
-    Attempt { name: "make it shorter", make: |file, bytes| resize(file, bytes - PAGE_BYTES as u64) },
-    Attempt { name: "punch a hole", make: punch },
-    Attempt { name: "map it for writing and write", make: |file, _| store(&Mapping::to_write(file, PAGE_BYTES)?) },
-    Attempt { name: "make a read-only mapping writable", make: |file, _| turn(&Mapping::to_read(file, PAGE_BYTES)?) },
-    Attempt { name: "add a seal", make: |file, _| seal(file) },
+pub const ATTEMPTS: [(&str, Attempt); 8] = [
+    ("write to the descriptor", |file, _| write(file)),
+    ("reopen it through /proc and write", |file, _| write(&reopen(file)?)),
+    ("make it longer", |file, bytes| resize(file, bytes + PAGE_BYTES as u64)),
+    ("make it shorter", |file, bytes| resize(file, bytes - PAGE_BYTES as u64)),
+    ("punch a hole", punch),
+    ("map it for writing and write", |file, _| store(&Mapping::to_write(file, PAGE_BYTES)?)),
+    ("make a read-only mapping writable", |file, _| turn(&Mapping::to_read(file, PAGE_BYTES)?)),
+    ("add a seal", |file, _| fcntl(file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK)).map(drop)),
 ];
 
 fn write(file: &File) -> nix::Result<()> {
@@ -64,10 +60,6 @@ fn store(mapping: &Mapping) -> nix::Result<()> {
 fn turn(mapping: &Mapping) -> nix::Result<()> {
     mapping.make_writable()?;
     store(mapping)
-}
-
-fn seal(file: &File) -> nix::Result<()> {
-    fcntl(file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK)).map(drop)
 }
 
 fn errno(error: std::io::Error) -> Errno {
