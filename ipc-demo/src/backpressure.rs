@@ -237,18 +237,17 @@ fn tell_of_typed(stage: &mut Stage, rows: &[Row], name: &str) {
 
 fn answer(stage: &mut Stage, rows: &[Row]) {
     let filled = || rows.iter().filter_map(|(name, filled)| Some((name.as_str(), filled.as_ref().ok()?)));
-    let outcomes: [(fn(&Then) -> bool, &str); 3] = [
-        (|then| matches!(then, Then::Loses), "messages are lost silently"),
-        (|then| matches!(then, Then::Grows(_)), "memory grows"),
-        (|then| matches!(then, Then::NeverWaited), "it never waited here"),
+    let named = |is_so: fn(&Then) -> bool| {
+        let names = filled().filter(|(_, filled)| is_so(&filled.then)).map(|(name, _)| name);
+        names.collect::<Vec<_>>().join(" and ")
+    };
+    let outcomes = [
+        (named(|then| matches!(then, Then::Loses)), "messages are lost silently"),
+        (named(|then| matches!(then, Then::Grows(_))), "memory grows"),
+        (named(|then| matches!(then, Then::NeverWaited)), "it never waited here"),
     ];
-    let mut others = String::new();
-    for (is_so, what) in outcomes {
-        let names: Vec<&str> = filled().filter(|(_, filled)| is_so(&filled.then)).map(|(name, _)| name).collect();
-        if !names.is_empty() {
-            others += &format!("; with {} {what}", names.join(" and "));
-        }
-    }
+    let others = outcomes.iter().filter(|(names, _)| !names.is_empty());
+    let others: String = others.map(|(names, what)| format!("; with {names} {what}")).collect();
     let waiting = || filled().filter(|(_, filled)| matches!(filled.then, Then::Waits(_)));
     let taken = || waiting().map(|(_, filled)| filled.messages).filter(|&messages| messages < u64::MAX / 2);
     let (waiting, all) = (waiting().count(), filled().count());

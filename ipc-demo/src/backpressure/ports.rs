@@ -23,11 +23,15 @@ pub struct Port {
     pub may_lose: bool,
     /// The system call in which its writer sleeps, if it does.
     pub waits_in: i64,
-    /// One call, which may take less; waits or not.
-    send: Box<dyn Fn(&[u8], bool) -> Result<usize> + Sync>,
-    /// One call, which may give less; none if it would have to wait, and may not.
-    receive: Box<dyn Fn(&mut [u8]) -> Result<Option<usize>> + Sync>,
+    send: Box<Send>,
+    receive: Box<Receive>,
 }
+
+/// One call, which may take less; waits or not.
+type Send = dyn Fn(&[u8], bool) -> Result<usize> + Sync;
+
+/// One call, which may give less; none if it would have to wait, and may not.
+type Receive = dyn Fn(&mut [u8]) -> Result<Option<usize>> + Sync;
 
 impl Port {
     /// Sends from the byte where it is until so many have gone, and tells how many have. An error if nothing more goes.
