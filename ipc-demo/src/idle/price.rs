@@ -4,8 +4,8 @@ use shared::measure::FEWEST_ROUNDS;
 use shared::number::{count, three_digits, with_unit};
 use shared::{Cell, Column, Stage, Table, stats};
 
-use super::rounds::{Plan, Row, Silence, figures};
-use super::ways::Way;
+use super::mechanisms::Way;
+use super::series::{Plan, Row, Silence, figures};
 
 /// The ring that spins beside the ring that sleeps, at one pace.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +93,8 @@ pub fn all(rows: &[Row], plan: &Plan) -> Vec<Price> {
     plan.paces.iter().filter_map(at).collect()
 }
 
-pub fn table(prices: &[Price]) -> Table {
+/// What spinning buys, at each pace; and how the rings and the pipe compare at the slowest and the fastest one.
+pub fn show(stage: &mut Stage, rows: &[Row], prices: &[Price], plan: &Plan) {
     let row = |price: &Price| {
         let per_saved = price.per_saved();
         let saved = price.sleeping_ns - price.spinning_ns;
@@ -106,22 +107,25 @@ pub fn table(prices: &[Price]) -> Table {
             Cell::Number(price.adaptive_share),
         ]
     };
-    Table {
-        title: "What spinning at the ring buys, against sleeping at it".to_owned(),
-        columns: vec![
-            Column::x("messages", "per second"),
-            Column::value("saved per message", "ns"),
-            Column::value("CPU more", "%"),
-            Column::value("CPU time per time saved", ""),
-            Column::value("adaptive is like", ""),
-            Column::value("its CPU", "%"),
-        ],
-        rows: prices.iter().map(row).collect(),
+    if !prices.is_empty() {
+        stage.table(Table {
+            title: "What spinning at the ring buys, against sleeping at it".to_owned(),
+            columns: vec![
+                Column::x("messages", "per second"),
+                Column::value("saved per message", "ns"),
+                Column::value("CPU more", "%"),
+                Column::value("CPU time per time saved", ""),
+                Column::value("adaptive is like", ""),
+                Column::value("its CPU", "%"),
+            ],
+            rows: prices.iter().map(row).collect(),
+        });
     }
+    tell_trends(stage, rows, plan);
 }
 
 /// How they compare where the gaps are longest and where they are shortest, round by round, if the rounds are enough.
-pub fn tell_trends(stage: &mut Stage, rows: &[Row], plan: &Plan) {
+fn tell_trends(stage: &mut Stage, rows: &[Row], plan: &Plan) {
     if plan.rounds < FEWEST_ROUNDS as u64 {
         return;
     }
@@ -212,7 +216,7 @@ pub fn note(rows: &[Row], prices: &[Price], silences: &[Silence], plan: &Plan) -
         None if prices.is_empty() => "though it could not always have one for itself".to_owned(),
         None => "which even at the fastest pace is more time than the waiting that it saves".to_owned(),
     };
-    let silent = silences.iter().find(|silence| silence.way == Way::RingAdaptive)?.usage.share();
+    let silent = silences.iter().find(|(way, _)| *way == Way::RingAdaptive)?.1.share();
     Some(format!(
         "At {} and {} messages per second, a receiver that sleeps at a ring has each message {}; one that spins has it \
          {}, {pays}; the adaptive ring {}, and takes {} % while nobody sends.",
