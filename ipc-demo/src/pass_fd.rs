@@ -33,7 +33,6 @@ pub const DEMO: Demo = Demo {
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "ipc-demo/snippets/pass_fd.rs", text: include_str!("../snippets/pass_fd.rs") },
-        Snippet { path: "ipc-demo/snippets/framed.rs", text: include_str!("../snippets/framed.rs") },
         Snippet { path: "ipc-demo/snippets/shared_region.rs", text: include_str!("../snippets/shared_region.rs") },
     ],
     run,

@@ -19,7 +19,7 @@ pub const DEMO: Demo = Demo {
     claims: &[],
     rule: "It gives no verdict. Two programs, this one and this one started again, meet by a name alone; what arrives is \
            compared with what was sent. Descriptors are counted in /proc/self/fd. A sender counts as blocked if nobody \
-           receives and two looks find it in the same sleep, with the same count of messages.",
+           receives and two looks find it in the same sleep.",
     extras: Extras { roles: &[peer::ROLE], ..Extras::NONE },
     snippets: &[Snippet { path: "ipc-demo/snippets/typed.rs", text: include_str!("../snippets/typed.rs") }],
     run,
