@@ -12,10 +12,11 @@
 //!     let total = AtomicU64::new(0);
 //!     let mut crew = Crew::of(kind, 5, || Ok(&total)).unwrap();
 //!     let add = |total: &mut &AtomicU64, [more, ..]: [u64; 3]| Ok(total.fetch_add(more, Relaxed) + more);
-//!     [0, 1, 2, 3, 4].map(|worker| crew.ask(worker, add, [10, 0, 0]).unwrap())
+//!     let first = [0, 1, 2, 3, 4].map(|worker| crew.ask(worker, add, [10, 0, 0]).unwrap());
+//!     (first, crew.ask_all(|total, _| Ok(total.load(Relaxed)), [0; 3]).unwrap())
 //! });
-//! assert_eq!(totals[0], [10, 20, 30, 40, 50].map(Reply::Done));
-//! assert_eq!(totals[1], [10; 5].map(Reply::Done));
+//! assert_eq!(totals[0], ([10, 20, 30, 40, 50].map(Reply::Done), vec![Reply::Done(50); 5]));
+//! assert_eq!(totals[1], ([10; 5].map(Reply::Done), vec![Reply::Done(10); 5]));
 //! ```
 //!
 //! Everybody may be told to do something before anybody is heard. What sleeps meanwhile is seen in its system call; a
@@ -267,6 +268,15 @@ impl<W> Crew<W> {
     pub fn ask(&mut self, worker: usize, task: Task<W>, arguments: Arguments) -> Result<Reply> {
         self.tell(worker, task, arguments);
         self.hear(worker)
+    }
+
+    /// Has all workers do this at the same time, and waits for what comes of it with each.
+    ///
+    /// # Errors
+    /// As for `ask`.
+    pub fn ask_all(&mut self, task: Task<W>, arguments: Arguments) -> Result<Vec<Reply>> {
+        (0..self.workers.len()).for_each(|worker| self.tell(worker, task, arguments));
+        (0..self.workers.len()).map(|worker| self.hear(worker)).collect()
     }
 
     /// Has a worker do this, and does not wait for it. Each task that was told is to be heard once, in the same order.
