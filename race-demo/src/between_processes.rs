@@ -1,20 +1,22 @@
 //! Do processes lose updates as threads do?
 
-mod cost;
-mod counters;
-mod trials;
+mod places;
 
 use std::fs;
+use std::mem::forget;
 use std::path::Path;
+use std::thread;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use ipc_demo::shared_region::SharedRegion;
+use process_demo::crew::{Crew, Kind, NOTHING, Reply, Task};
 use race_demo::shared_counter::SharedCounter;
+use shared::measure::{Contest, Ready, Rival, Timing};
 use shared::number::count;
-use shared::{Cell, Claim, Column, Demo, Extras, Ruling, Snippet, Stage, Table, refused};
+use shared::{Cell, Claim, Column, Demo, Extras, Placement, Ruling, Snippet, Stage, Table};
 
-use counters::{InFile, InMemory};
-use trials::{Kept, Lost, Luck};
+use crate::additions::{Additions, RACY, kept, luck_table, prevented, proved, tell_ratios, try_luck};
+use places::{Count, Place};
 
 pub const DEMO: Demo = Demo {
     name: "between-processes",
@@ -36,115 +38,190 @@ fn run(stage: &mut Stage) -> Result<()> {
     let path = stage.directory().join("counter");
     let done = experiment(stage, &path);
     let _ = fs::remove_file(&path); // There is none if the experiment ended before it came to that.
-    match done.as_ref().err().and_then(refused) {
-        Some(why) => stage.skip(why),
-        None => return done,
-    }
-    Ok(())
+    done
 }
 
 fn experiment(stage: &mut Stage, path: &Path) -> Result<()> {
     let region = SharedRegion::new(size_of::<SharedCounter>())?;
     // SAFETY: zeroed, page-aligned, as long as a counter, mapped until this function ends, used as a counter only.
-    let memory = InMemory(unsafe { SharedCounter::at(region.as_ptr()) });
-    let file = InFile(path);
-
+    let counter = unsafe { SharedCounter::at(region.as_ptr()) };
+    let memory = Place { name: "shared memory", fix: "fetch_add", go: 300_000, count: Count::Memory(counter) };
+    let file = Place { name: "a file", fix: "flock", go: 200, count: Count::File(path) };
     stage.note(
-        "Two processes add one each. A byte in each direction, over a socket, makes both read before either writes.",
+        "Two processes add one each. By force: one reads; then the other reads, adds and writes; then the first one \
+         writes. So both read before either writes. By luck: nothing makes them meet; to yield between read and write \
+         widens the window. With a fix: four processes at once. The costs: two processes, half of the additions each.",
     );
     let rounds = stage.by_effort(100, 1000, 10_000);
-    let forced = Forced {
-        rounds,
-        in_memory: trials::force(stage, memory, rounds)?,
-        in_file: trials::force(stage, file, rounds)?,
-        in_private: trials::keep_private(stage, rounds)?,
+    let places = [add_in(stage, memory, rounds)?, add_in(stage, file, rounds)?];
+    let own = SharedCounter::new();
+    let private = keep_private(stage, Place { count: Count::Memory(&own), ..memory }, rounds)?;
+    let share = |additions: Additions| Cell::Number(additions.percent_lost());
+    let row = |(index, how): (usize, &str)| {
+        let own = if index == 0 { share(private) } else { Cell::Nothing };
+        let [memory, file] = places.map(|place| share(place[index]));
+        vec![Cell::Text(how.to_owned()), memory, file, own]
     };
-    stage.note("Now nothing makes them meet but luck. To yield between read and write widens the window.");
-    let luck = trials::try_luck(stage, memory, file)?;
-    stage.note("And now with a fix for each: four processes at once.");
-    let kept = [trials::fix(stage, memory)?, trials::fix(stage, file)?];
-    stage.note("What each costs: two processes add to one total, half of the additions each.");
-    cost::compare(stage, memory)?;
-    cost::compare(stage, file)?;
-    stage.show(table(&forced, &luck, &kept));
-    stage.rule(Claim::ProcessesSynchronizeEasier, easier(&forced))?;
-    conclude(stage, &forced, &luck, &kept)
-}
-
-/// What the forced rounds lost.
-struct Forced {
-    rounds: u64,
-    in_memory: Lost,
-    in_file: Lost,
-    in_private: u64,
-}
-
-fn table(forced: &Forced, luck: &[Luck; 4], kept: &[Kept; 2]) -> Table {
-    let Forced { rounds, in_memory, in_file, in_private } = forced;
-    let percent = |lost: u64| Cell::Number(100.0 * lost as f64 / (2 * rounds) as f64);
-    let by_luck = |luck: &Luck| Cell::Number(luck.percent());
-    let fixed = |kept: &Kept| Cell::Number(100.0 * kept.sent.abs_diff(kept.total) as f64 / kept.sent as f64);
-    let row = |how: &str, memory, file, private| vec![Cell::Text(how.to_owned()), memory, file, private];
-    let places = ["shared memory", "file", "own memory"].map(|name| Column::value(name, "%"));
-    Table {
+    let columns = ["shared memory", "file", "own memory"].map(|name| Column::value(name, "%"));
+    stage.show(Table {
         title: "Share of the additions that vanish".to_owned(),
-        columns: [Column::label("how two processes add")].into_iter().chain(places).collect(),
-        rows: vec![
-            row(
-                "both read before either writes",
-                percent(in_memory.forced),
-                percent(in_file.forced),
-                percent(*in_private),
-            ),
-            row("read, yield, write: by luck", by_luck(&luck[1]), by_luck(&luck[3]), Cell::Nothing),
-            row("read, write: by luck", by_luck(&luck[0]), by_luck(&luck[2]), Cell::Nothing),
-            row("one process after the other", percent(in_memory.in_turn), percent(in_file.in_turn), Cell::Nothing),
-            row("fixed: fetch_add, flock (4 processes)", fixed(&kept[0]), fixed(&kept[1]), Cell::Nothing),
-        ],
-    }
+        columns: [Column::label("how two processes add")].into_iter().chain(columns).collect(),
+        rows: HOW.into_iter().enumerate().map(row).collect(),
+    });
+    conclude(stage, rounds, &places, private.lost)
 }
 
-/// The ruling on 'less risk of races'.
-fn easier(forced: &Forced) -> Ruling {
-    let Forced { rounds, in_memory: Lost { forced: memory, .. }, in_file: Lost { forced: file, .. }, .. } = *forced;
-    let losses = format!(
-        "Of {} forced rounds, {} lost an addition in shared memory and {} in a file",
-        count(rounds),
-        count(memory),
-        count(file)
-    );
+const HOW: [&str; 5] = [
+    "both read before either writes",
+    "read, yield, write: by luck",
+    "read, write: by luck",
+    "one process after the other",
+    "fixed: fetch_add, flock (4 processes)",
+];
+
+/// What became of the additions in one place, in the order of `HOW`.
+fn add_in(stage: &mut Stage, place: Place<'_>, rounds: u64) -> Result<[Additions; HOW.len()]> {
+    let [forced, in_turn] = force(stage, place, rounds)?;
+    let [by_luck, yielding] = leave_it_to_luck(stage, place)?;
+    let fixed = fix(stage, place)?;
+    compare_costs(stage, place)?;
+    Ok([forced, yielding, by_luck, in_turn, fixed])
+}
+
+/// Two additions, over and over: both processes read before either writes; then one after the other.
+fn force(stage: &mut Stage, place: Place<'_>, rounds: u64) -> Result<[Additions; 2]> {
+    let mut peer = Crew::of(Kind::Processes, 1, || Ok(place))?;
+    let (mut lost, mut kept) = (0, 0);
+    for _ in 0..rounds {
+        place.set_to_zero()?;
+        add_while_the_peer_adds(place, &mut peer)?;
+        lost += u64::from(place.total()? == 1);
+
+        place.set_to_zero()?;
+        place.add_around(1, || ())?;
+        peer.ask(0, Place::add_in_two_steps, [1, 0, 0])?.value()?;
+        kept += u64::from(place.total()? == 2);
+    }
+    let of = |some| format!("{} of {}", count(some), count(rounds));
+    let says = format!("In {}: if both processes read before either writes, 1 + 1 makes 1", place.name);
+    stage.fact(says, lost == rounds, of(lost));
+    let says = format!("In {}: if one process adds after the other, the same code makes 2", place.name);
+    stage.fact(says, kept == rounds, of(kept));
+    Ok([lost, rounds - kept].map(|lost| Additions { made: 2 * rounds, lost }))
+}
+
+/// This process reads; then the other one reads, adds and writes; then this one writes.
+fn add_while_the_peer_adds<'a>(place: Place<'a>, peer: &mut Crew<Place<'a>>) -> Result<()> {
+    let mut reply = Ok(Reply::Left);
+    place.add_around(1, || reply = peer.ask(0, Place::add_in_two_steps, [1, 0, 0]))?;
+    reply?.value().map(drop)
+}
+
+/// The forced order again, on a counter that fork has copied: each process has its own, so each counts only its own.
+fn keep_private(stage: &mut Stage, place: Place<'_>, rounds: u64) -> Result<Additions> {
+    let mut peer = Crew::of(Kind::Processes, 1, || Ok(place))?;
+    (0..rounds).try_for_each(|_| add_while_the_peer_adds(place, &mut peer))?;
+    let [ours, theirs] = [place.total()?, peer.ask(0, |place, _| place.total(), NOTHING)?.value()?];
+    let lost = rounds.abs_diff(ours) + rounds.abs_diff(theirs);
+    let says = format!("In memory of its own, each process counts its own {} additions", count(rounds));
+    stage.fact(says, lost == 0, format!("{} and {}", count(ours), count(theirs)));
+    Ok(Additions { made: 2 * rounds, lost })
+}
+
+/// With nothing between the read and the write, and with a yield there.
+fn leave_it_to_luck(stage: &mut Stage, place: Place<'_>) -> Result<[Additions; 2]> {
+    let tries = stage.by_effort(10, 100, 1000);
+    let mut pair = Crew::of(Kind::Processes, 2, || Ok(place))?;
+    let mut add = |add, each| add_at_once(&mut pair, place, add, each);
+    let (by_luck, row) = try_luck("read, write", tries, || add(Place::add_in_two_steps, place.go))?;
+    let yielding: Task<Place<'_>> = |place, [times, ..]| place.add_around(times, thread::yield_now);
+    let (yielding, yielding_row) = try_luck("read, yield, write", tries, || add(yielding, place.go.min(3_000)))?;
+    stage.table(luck_table(format!("Two processes, by luck, in {}", place.name), vec![row, yielding_row]));
+    Ok([by_luck, yielding])
+}
+
+fn fix(stage: &mut Stage, place: Place<'_>) -> Result<Additions> {
+    const PROCESSES: usize = 4; // More than two CPUs hold, so that some are switched out.
+    let mut crew = Crew::of(Kind::Processes, PROCESSES, || Ok(place))?;
+    let each = place.go * stage.by_effort(1, 10, 100);
+    let fixed = add_at_once(&mut crew, place, Place::add_by_the_fix, each)?;
+    let [each, made, total] = [each, fixed.made, place.total()?].map(count);
+    let says = format!("{} on {}: {PROCESSES} processes of {each} additions make {made}", place.fix, place.name);
+    stage.fact(says, fixed.lost == 0, total);
+    Ok(fixed)
+}
+
+/// From zero: every process of the crew adds so often.
+fn add_at_once<'a>(crew: &mut Crew<Place<'a>>, place: Place<'a>, add: Task<Place<'a>>, each: u64) -> Result<Additions> {
+    place.set_to_zero()?;
+    let made = crew.ask_all(add, [each, 0, 0])?.into_iter().map(Reply::value).sum::<Result<u64>>()?;
+    Ok(Additions::that_make(made, place.total()?))
+}
+
+/// Only the full report shows it.
+fn compare_costs(stage: &mut Stage, place: Place<'_>) -> Result<()> {
+    let title = format!("One addition in {}, while another process adds too", place.name);
+    let mut contest = Contest::new(title, "how it is added", Timing::Batches);
+    for placement in [Placement::OtherCpu, Placement::SameCpu] {
+        contest.add(pair(RACY, place, Place::add_in_two_steps, placement));
+        contest.add(pair(place.fix, place, Place::add_by_the_fix, placement));
+    }
+    let measured = stage.compare(contest)?;
+    tell_ratios(stage, &measured, &[(place.fix, RACY)]);
+    Ok(())
+}
+
+/// This process and another, which sleeps between the turns, each add half.
+fn pair<'a>(label: &'static str, mut place: Place<'a>, add: Task<Place<'a>>, placement: Placement) -> Rival<'a> {
+    Rival::of_processes(label, placement, move |pinning| {
+        let mut peer = Crew::of(Kind::Processes, 1, || {
+            forget(pinning.peer.pin()?); // For all its life.
+            Ok(place)
+        })?;
+        let pid = peer.pid(0).context("the other process has ended")?;
+        let turn = move |steps: u64| {
+            place.set_to_zero()?;
+            peer.tell(0, add, [steps / 2, 0, 0]);
+            let made = add(&mut place, [steps - steps / 2, 0, 0])? + peer.hear(0)?.value()?;
+            Ok(proved(label, Additions::that_make(made, place.total()?)))
+        };
+        Ok(Ready::with_children(turn, vec![pid]))
+    })
+}
+
+/// The ruling on 'less risk of races', by how many additions the forced rounds lost; of private memory, by how many it
+/// was wrong.
+fn easier(rounds: u64, [memory, file, private]: [u64; 3]) -> Ruling {
+    let [all, in_memory, in_file] = [rounds, memory, file].map(count);
+    let losses =
+        format!("Of {all} forced rounds, {in_memory} lost an addition in shared memory and {in_file} in a file");
     match (memory == rounds, file == rounds) {
-        (true, true) => Ruling::refuted(format!(
-            "All {} forced rounds lost an addition, in shared memory and in a file alike",
-            count(rounds)
-        )),
+        (true, true) => {
+            Ruling::refuted(format!("All {all} forced rounds lost an addition, in shared memory and in a file alike"))
+        }
         (true, false) => Ruling::in_part("not in shared memory, where every forced round lost an addition", losses),
         (false, true) => Ruling::in_part("not in a file, where every forced round lost an addition", losses),
-        _ if (memory, file, forced.in_private) == (0, 0, 0) => Ruling::holds(losses),
-        _ => Ruling::undecided(format!("{losses}; memory of their own was wrong by {}", count(forced.in_private))),
+        _ if (memory, file, private) == (0, 0, 0) => Ruling::holds(losses),
+        _ => Ruling::undecided(format!("{losses}; memory of their own was wrong by {}", count(private))),
     }
 }
 
-fn conclude(stage: &mut Stage, forced: &Forced, luck: &[Luck; 4], kept: &[Kept; 2]) -> Result<()> {
-    let by_force = forced.in_memory.forced + forced.in_file.forced;
-    let by_luck = luck.iter().map(|luck| luck.lost).sum();
-    let (sent, total) = (kept.iter().map(|kept| kept.sent).sum(), kept.iter().map(|kept| kept.total).sum());
-    let exact = kept.iter().all(|kept| kept.total == kept.sent);
-    let of = if exact { format!("all {}", count(sent)) } else { format!("{} of {}", count(total), count(sent)) };
-    let because = format!("The fixes, fetch_add in shared memory and flock around a file, kept {of} additions");
-    let prevented = match (exact, by_force + by_luck) {
-        (false, _) => Ruling::refuted(because),
-        (true, 0) => Ruling::undecided("Nothing was lost without a fix either"),
-        (true, _) => Ruling::holds(because),
-    };
-    stage.rule(Claim::SynchronizationPreventsInterference, prevented)?;
-    let rounds = format!("{} of {}", count(by_force), count(2 * forced.rounds));
-    stage.headline(format!("{rounds} rounds lost an update"));
+fn conclude(stage: &mut Stage, rounds: u64, places: &[[Additions; HOW.len()]; 2], private: u64) -> Result<()> {
+    let [memory, file] = places.map(|[forced, ..]| forced.lost);
+    stage.rule(Claim::ProcessesSynchronizeEasier, easier(rounds, [memory, file, private]))?;
+    let by_force = memory + file;
+    let by_luck = places.map(|[_, yielding, plain, ..]| yielding.lost + plain.lost).iter().sum();
+    let fixed = places.map(|[.., fixed]| fixed);
+    let kept = kept(&fixed);
+    let because = format!("The fixes, fetch_add in shared memory and flock around a file, kept {kept} additions");
+    stage.rule(Claim::SynchronizationPreventsInterference, prevented(&fixed, by_force + by_luck, because))?;
+    let forced = format!("{} of {}", count(by_force), count(2 * rounds));
+    stage.headline(format!("{forced} rounds lost an update"));
     let answer = if by_force + by_luck > 0 { "Yes" } else { "It was not seen" };
-    let luck = count(by_luck);
     stage.answer(format!(
-        "{answer}: {rounds} forced rounds lost an addition, in shared memory or in a file. Luck lost {luck} more. The \
-         fixes kept {of}."
+        "{answer}: {forced} forced rounds lost an addition, in shared memory or in a file. Luck lost {} more. The \
+         fixes kept {kept}.",
+        count(by_luck)
     ));
     stage.advise("In shared memory copy `shared_counter`, around a file `file_counter`.");
     Ok(())
@@ -158,10 +235,7 @@ mod tests {
 
     #[test]
     fn the_forced_rounds_decide_each_outcome() {
-        let rule = |memory, file, in_private| {
-            let [in_memory, in_file] = [memory, file].map(|forced| Lost { forced, in_turn: 0 });
-            easier(&Forced { rounds: 10, in_memory, in_file, in_private }).verdict
-        };
+        let rule = |memory, file, private| easier(10, [memory, file, private]).verdict;
         assert_eq!(rule(10, 10, 0), Verdict::Refuted);
         assert_eq!([rule(10, 9, 0), rule(0, 10, 0)], [Verdict::Qualified; 2]);
         assert_eq!(rule(0, 0, 0), Verdict::Holds);

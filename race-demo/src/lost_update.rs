@@ -12,7 +12,8 @@ use shared::measure::{Contest, Ready, Rival, Timing};
 use shared::number::{count, three_digits};
 use shared::{Cell, Claim, Column, Demo, Extras, Placement, Ruling, Snippet, Stage, Table};
 
-use mechanisms::{Adders, FIXES, Mechanism, RACY, THREADS};
+use crate::additions::{Additions, RACY, kept, luck_table, prevented, proved, tell_ratios, try_luck};
+use mechanisms::{Adders, FIXES, THREADS, TWO_STEPS};
 
 pub const DEMO: Demo = Demo {
     name: "lost-update",
@@ -33,40 +34,27 @@ pub const DEMO: Demo = Demo {
 fn run(stage: &mut Stage) -> Result<()> {
     stage.note("To add one is to read the total, add, and write it back. Here both threads read before either writes.");
     let [forced, in_order] = force(stage);
-    stage.note(
-        "Now without the barrier: nothing makes the two threads meet but luck. To yield between read and write widens \
-         the window.",
-    );
-    let [by_luck, yielding] = try_luck(stage);
+    let [by_luck, yielding] = leave_it_to_luck(stage)?;
     let fixed = fix(stage)?;
-    stage.note("What each costs: two threads add to one total, half of the additions each, on one CPU and on two.");
     compare_costs(stage)?;
-    let without = [forced, by_luck, yielding, in_order];
+    let without = [
+        ("both read before either writes", forced),
+        ("read, write: by luck", by_luck),
+        ("read, yield, write: by luck", yielding),
+        ("one thread after the other", in_order),
+    ];
+    let row = |(how, additions): (&str, Additions)| {
+        let numbers = [additions.made as f64, additions.lost as f64, additions.percent_lost()].map(Cell::Number);
+        [Cell::Text(how.to_owned())].into_iter().chain(numbers).collect()
+    };
+    let with = FIXES.iter().map(|(how, _)| *how).zip(fixed);
     let counts = ["additions", "lost"].map(|name| Column::value(name, ""));
     stage.show(Table {
         title: "How many additions vanish".to_owned(),
         columns: [Column::label("how")].into_iter().chain(counts).chain([Column::value("share", "%")]).collect(),
-        rows: without.iter().chain(&fixed).map(Additions::row).collect(),
+        rows: without.into_iter().chain(with).map(row).collect(),
     });
-    judge(stage, &without, &fixed)
-}
-
-/// What became of the additions that were made by one mechanism.
-struct Additions {
-    how: &'static str,
-    made: u64,
-    lost: u64,
-}
-
-impl Additions {
-    fn share(&self) -> f64 {
-        100.0 * self.lost as f64 / self.made as f64
-    }
-
-    fn row(&self) -> Vec<Cell> {
-        let numbers = [self.made as f64, self.lost as f64, self.share()].map(Cell::Number);
-        [Cell::Text(self.how.to_owned())].into_iter().chain(numbers).collect()
-    }
+    conclude(stage, [forced, in_order], [by_luck, yielding], &fixed)
 }
 
 /// Two additions, over and over: both read before either writes; then one after the other.
@@ -82,94 +70,76 @@ fn force(stage: &mut Stage) -> [Additions; 2] {
     };
     let kept = (0..tries).filter(|_| one_after_the_other() == 2).count() as u64;
     stage.fact("If one thread adds after the other, the same code makes 2", kept == tries, of(kept));
-    [
-        Additions { how: "both read before either writes", made: 2 * tries, lost },
-        Additions { how: "one thread after the other", made: 2 * tries, lost: tries - kept },
-    ]
+    [lost, tries - kept].map(|lost| Additions { made: 2 * tries, lost })
 }
 
 /// With nothing between the read and the write, and with a yield there.
-fn try_luck(stage: &mut Stage) -> [Additions; 2] {
+fn leave_it_to_luck(stage: &mut Stage) -> Result<[Additions; 2]> {
+    stage.note(
+        "Now without the barrier: nothing makes the two threads meet but luck. To yield between read and write widens \
+         the window.",
+    );
     let (tries, each) = stage.by_effort((20, 100_000), (200, 1_000_000), (2000, 1_000_000));
-    let mut rows = Vec::new();
-    let mut repeat = |how, steps: &str, each: u64, meanwhile: fn()| {
-        let (mut done, mut that_lost, mut first, mut lost) = (0, 0, Cell::Nothing, 0);
-        while done < tries || (lost == 0 && done < 10 * tries) {
-            let vanished = lost_by_luck(each, meanwhile);
-            done += 1;
-            if vanished > 0 && lost == 0 {
-                first = Cell::Number(done as f64);
-            }
-            that_lost += u64::from(vanished > 0);
-            lost += vanished;
-        }
-        let additions = Additions { how, made: 2 * each * done, lost };
-        let tried = [Cell::Text(steps.to_owned()), Cell::Number(done as f64), Cell::Number(that_lost as f64), first];
-        rows.push(tried.into_iter().chain(additions.row().split_off(1)).collect());
-        additions
-    };
-    let by_luck = repeat("read, write: by luck", "read, write", each, || ());
-    let yielding = repeat("read, yield, write: by luck", "read, yield, write", each / 200, thread::yield_now);
-    let counts = ["tries", "that lost", "first at", "additions", "lost"].map(|name| Column::value(name, ""));
-    let columns = [Column::label("steps")].into_iter().chain(counts).chain([Column::value("share", "%")]);
-    stage.table(Table { title: "Two threads, by luck".to_owned(), columns: columns.collect(), rows });
+    let add = |each, meanwhile: fn()| Ok(Additions { made: 2 * each, lost: lost_by_luck(each, meanwhile) });
+    let (by_luck, row) = try_luck("read, write", tries, || add(each, || ()))?;
+    let (yielding, yielding_row) = try_luck("read, yield, write", tries, || add(each / 200, thread::yield_now))?;
+    stage.table(luck_table("Two threads, by luck", vec![row, yielding_row]));
     if by_luck.lost == 0 {
         stage.note(
             "Luck alone was not enough. On one CPU it takes a preemption between the read and the write, and where the \
              compiler makes one instruction of the two, nothing comes between.",
         );
     }
-    [by_luck, yielding]
+    Ok([by_luck, yielding])
 }
 
-fn fix(stage: &mut Stage) -> Result<Vec<Additions>> {
+fn fix(stage: &mut Stage) -> Result<[Additions; FIXES.len()]> {
     let each = stage.by_effort(5_000, 100_000, 1_000_000);
     let made = THREADS * each;
-    let keep = |(how, total_of): Mechanism| {
+    let mut fixed = [Additions::default(); FIXES.len()];
+    for ((how, total_of), fixed) in FIXES.into_iter().zip(&mut fixed) {
         let total = total_of(Adders::Together { each })?;
         let says = format!("{how}: {THREADS} threads of {} additions make {}", count(each), count(made));
         stage.fact(says, total == made, count(total));
-        Ok(Additions { how, made, lost: made.abs_diff(total) })
-    };
-    FIXES.into_iter().map(keep).collect()
+        *fixed = Additions::that_make(made, total);
+    }
+    Ok(fixed)
 }
 
 /// Only the full report shows it.
 fn compare_costs(stage: &mut Stage) -> Result<()> {
+    stage.note("What each costs: two threads add to one total, half of the additions each, on one CPU and on two.");
     let lost = Count::new(0);
     let mut contest = Contest::new("One addition, while another thread adds too", "how it is added", Timing::Batches);
     for placement in [Placement::OtherCpu, Placement::SameCpu] {
-        for (label, total_of) in [RACY].into_iter().chain(FIXES) {
+        for (label, total_of) in [TWO_STEPS].into_iter().chain(FIXES) {
             let lost = &lost;
-            let turn = move |additions, peer| {
-                let total = total_of(Adders::Pair { additions, peer })?;
-                // What losing looks like in a check: one addition survives at least. How many vanish is counted.
-                let right = if label == RACY.0 { (1..=additions).contains(&total) } else { total == additions };
-                lost.set(lost.get() + additions.saturating_sub(total));
-                Ok(if right { additions } else { 0 })
-            };
             contest.add(Rival::of_threads(label, placement, move |pinning| {
-                Ok(Ready::new(move |additions| turn(additions, pinning.peer)))
+                Ok(Ready::new(move |steps| {
+                    let total = total_of(Adders::Pair { additions: steps, peer: pinning.peer })?;
+                    let timed = Additions::that_make(steps, total);
+                    lost.set(lost.get() + timed.lost);
+                    Ok(proved(label, timed))
+                }))
             }));
         }
     }
     let measured = stage.compare(contest)?;
-    stage.note(format!("Of the timed additions by load and store, {} vanished.", count(lost.get())));
+    stage.note(format!("Of the timed additions by read and write, {} vanished.", count(lost.get())));
     let [(at_once, _), (exchange, _), (mutex, _), (owner, _)] = FIXES;
-    for (placement, place) in [(Placement::OtherCpu, "on two CPUs"), (Placement::SameCpu, "on one CPU")] {
-        for (label, other) in [(at_once, RACY.0), (exchange, at_once), (mutex, at_once), (owner, at_once)] {
-            let Some(ratio) = measured.ratio(label, other, placement) else { continue };
-            stage.trend(format!("{label} against {other}, {place}"), &ratio);
-        }
-    }
+    tell_ratios(stage, &measured, &[(at_once, RACY), (exchange, at_once), (mutex, at_once), (owner, at_once)]);
     Ok(())
 }
 
-fn judge(stage: &mut Stage, without: &[Additions; 4], fixed: &[Additions]) -> Result<()> {
-    let [forced, by_luck, yielding, in_order] = without;
-    let (tries, lost, luck_lost) = (forced.made / 2, forced.lost, by_luck.lost + yielding.lost);
+fn conclude(
+    stage: &mut Stage,
+    [forced, in_order]: [Additions; 2],
+    [by_luck, yielding]: [Additions; 2],
+    fixed: &[Additions],
+) -> Result<()> {
+    let (tries, lost) = (forced.made / 2, forced.lost);
     let pairs = format!("{} of {} pairs", count(lost), count(tries));
-    let race = match (lost, in_order.lost, luck_lost) {
+    let race = match (lost, in_order.lost, by_luck.lost + yielding.lost) {
         (all, 0, _) if all == tries => Ruling::holds(format!(
             "When both threads read before either wrote, {pairs} lost one of their two additions"
         )),
@@ -181,22 +151,15 @@ fn judge(stage: &mut Stage, without: &[Additions; 4], fixed: &[Additions]) -> Re
         }
     };
     stage.rule(Claim::SharedVariablesRace, race.by(lost as f64 / tries as f64, "of tries"))?;
-    let made: u64 = fixed.iter().map(|fix| fix.made).sum();
-    let missing: u64 = fixed.iter().map(|fix| fix.lost).sum();
-    let all = count(made);
-    let kept = if missing == 0 { format!("all {all}") } else { format!("{} of {all}", count(made - missing)) };
+    let kept = kept(fixed);
     let because = format!("{} fixes kept {kept} additions of {THREADS} threads", fixed.len());
-    let prevented = match (missing, lost + luck_lost) {
-        (0, 0) => Ruling::undecided("Nothing was lost without a fix either"),
-        (0, _) => Ruling::holds(because),
-        _ => Ruling::refuted(because),
-    };
-    stage.rule(Claim::SynchronizationPreventsInterference, prevented)?;
+    let fixes = prevented(fixed, lost + by_luck.lost + yielding.lost, because);
+    stage.rule(Claim::SynchronizationPreventsInterference, fixes)?;
     stage.headline(format!("{} of {} forced totals were 1", count(lost), count(tries)));
     let can = if lost > 0 { "Yes: in" } else { "It was not seen: in" };
     let luck = match by_luck.lost {
         0 => format!("none of {} additions", count(by_luck.made)),
-        _ => format!("{} %", three_digits(by_luck.share())),
+        _ => format!("{} %", three_digits(by_luck.percent_lost())),
     };
     stage.answer(format!(
         "{can} {pairs} when both read first. Luck alone lost {luck}. The fixes kept {kept} additions."

@@ -1,6 +1,7 @@
 //! What goes wrong when threads or processes share something without synchronization, and what puts it right.
 #![deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
 
+mod additions;
 mod between_processes;
 mod lost_update;
 

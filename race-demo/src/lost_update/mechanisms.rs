@@ -9,10 +9,12 @@ use race_demo::lost_update::{add_at_once, add_by_compare_exchange, add_in_two_st
 use race_demo::owned_counter;
 use shared::measure::PinTo;
 
+use crate::additions::RACY;
+
 /// A name, and what it comes to: makes a total of zero, has the adders add to it, and returns it.
 pub type Mechanism = (&'static str, fn(Adders) -> Result<u64>);
 
-pub const RACY: Mechanism = ("load, store (loses)", |adders| {
+pub const TWO_STEPS: Mechanism = (RACY, |adders| {
     let total = AtomicU64::new(0);
     adders.all(|| add_in_two_steps(&total, || ()))?;
     Ok(total.into_inner())
