@@ -1,5 +1,6 @@
 //! Whose is a pid: a program's, or a process's?
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -9,50 +10,38 @@ use anyhow::{Context, Result};
 use nix::unistd::{Pid, getpid};
 use process_demo::child;
 use process_demo::crew::{Crew, Kind, NOTHING};
-use shared::Stage;
+use shared::number::counted;
+use shared::{Claim, Ruling, Stage};
 
-/// What was seen, in short.
-pub struct Pids {
-    /// How many processes lived at once.
-    pub living: usize,
-    /// How many pids they had.
-    pub distinct: usize,
-    /// Each child sees the pid that its parent was given.
-    pub agreed: bool,
-    pub kept_by_exec: bool,
-    /// The program's name before the exec.
-    pub before: String,
-    /// And after it.
-    pub after: String,
-}
-
-pub fn show(stage: &mut Stage) -> Result<Pids> {
-    let (living, distinct, agreed) = fork_twice(stage)?;
-    let (kept_by_exec, before, after) = exec(stage)?;
-    Ok(Pids { living, distinct, agreed, kept_by_exec, before, after })
-}
-
-/// This process and two children, all alive at once.
-fn fork_twice(stage: &mut Stage) -> Result<(usize, usize, bool)> {
+pub fn judge_pids(stage: &mut Stage) -> Result<()> {
     let mut children = Crew::of(Kind::Processes, 2, || Ok(()))?;
-    let (mut made, mut seen) = (Vec::new(), Vec::new());
-    for child in 0..2 {
-        made.push(children.pid(child).context("a child has ended")?);
-        let pid = children.ask(child, |_, _| Ok(getpid().as_raw() as u64), NOTHING)?.value()?;
-        seen.push(Pid::from_raw(pid as i32));
+    let given = [0, 1].map(|child| children.pid(child));
+    let mut pids = vec![getpid()]; // Of this process and two children, all alive at once.
+    for reply in children.ask_all(|_, _| Ok(getpid().as_raw() as u64), NOTHING)? {
+        pids.push(Pid::from_raw(reply.value()? as i32));
     }
-    let agreed = made == seen;
-    stage.fact("Each child sees the pid that its parent was given", agreed, in_words(&made));
-    let mut pids = [vec![getpid()], seen].concat();
-    let living = pids.len();
-    let got = in_words(&pids);
-    pids.sort();
-    pids.dedup();
-    stage.fact("Each living process has a pid of its own", pids.len() == living, got);
-    Ok((living, pids.len(), agreed))
+    let in_words = |pids: &[Pid]| pids.iter().map(Pid::to_string).collect::<Vec<_>>().join(", ");
+    let agreed = pids[1..].iter().map(|pid| Some(*pid)).eq(given);
+    stage.fact("Each child sees the pid that its parent was given", agreed, in_words(&pids[1..]));
+    let (living, distinct) = (pids.len(), HashSet::<Pid>::from_iter(pids.iter().copied()).len());
+    stage.fact("Each living process has a pid of its own", distinct == living, in_words(&pids));
+
+    let (kept_by_exec, before, after) = exec(stage)?;
+    let seen = format!("{living} living processes had {}", counted(distinct, "pid"));
+    let ruling = if distinct < living {
+        Ruling::refuted(seen)
+    } else if !agreed {
+        Ruling::refuted(format!("{seen}, but a child saw another pid than its parent was given"))
+    } else if kept_by_exec && before != after {
+        let because = format!("{seen}; one pid ran '{before}', then '{after}'");
+        Ruling::except("at an exec, where the pid stays and the program changes", because)
+    } else {
+        Ruling::holds(seen)
+    };
+    stage.rule(Claim::OwnPid, ruling)
 }
 
-/// A child that becomes another program.
+/// A child becomes another program. Does its pid stay, and which programs were they?
 fn exec(stage: &mut Stage) -> Result<(bool, String, String)> {
     let (reader, writer) = io::pipe().context("a pipe")?;
     let (gate, opener) = io::pipe().context("a pipe")?;
@@ -83,8 +72,4 @@ fn program_of(pid: Pid) -> String {
     let file = fs::read_link(format!("/proc/{pid}/exe")).ok();
     let file = file.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
     file.unwrap_or_else(|| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned())
-}
-
-fn in_words(pids: &[Pid]) -> String {
-    pids.iter().map(Pid::to_string).collect::<Vec<_>>().join(", ")
 }
