@@ -1,10 +1,9 @@
 //! What of its parent's does a new task share? Six observations, each made by the parent after the task has acted.
 
-use std::io;
+use std::fs::File;
 use std::os::fd::{BorrowedFd, IntoRawFd, RawFd};
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
-use std::thread;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::{self, Builder};
 use std::{array, env};
 
 use anyhow::{Context, Result};
@@ -13,36 +12,38 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sched::CloneFlags;
 use nix::sys::wait::waitpid;
-use nix::unistd::{Pid, chdir, getpid};
-use process_demo::crew::{Crew, Kind, NOTHING, Reply};
+use nix::unistd::{chdir, getpid, gettid};
+use process_demo::crew::{Crew, Kind, NOTHING, Reply, Task};
 use process_demo::page::Page;
 use process_demo::{child, task};
 
-/// What is observed, in the order of `Seen`.
+/// What is observed, in the order of `Shared`.
 pub const OBSERVED: [&str; 6] = ["memory", "descriptors", "directory", "handlers", "pid", "waitpid"];
 
 /// True where the task shares it with its maker: its change is the maker's too, its pid is the maker's, no child is there
 /// to be waited for.
-pub type Seen = [bool; OBSERVED.len()];
+pub type Shared = [bool; OBSERVED.len()];
 
 /// How the task is made.
 #[derive(Clone, Copy)]
-pub enum Way {
+pub enum MadeBy {
     Fork,
     Clone(CloneFlags),
     StdThread,
 }
 
-/// Makes a task that way, in a process of its own, since the task changes what its maker is; or says why the kernel refused.
-pub fn observe(way: Way) -> Result<Result<Seen, Errno>> {
+/// Makes a task like this, in a process of its own, since the task changes what its maker is; or says why the kernel refused.
+pub fn observe(how: MadeBy) -> Result<Result<Shared, Errno>> {
     let page = Page::shared_by_fork().context("mapping a page")?;
     let told = page.word();
-    let mut maker = Crew::of(Kind::Processes, 1, || Ok((told, way)))?;
+    let mut maker = Crew::of(Kind::Processes, 1, || {
+        chdir("/")?;
+        let descriptor = File::open("/dev/null")?.into_raw_fd();
+        Ok(Maker { how, variable: AtomicU64::new(0), descriptor, told })
+    })?;
     // The first of what is observed is the lowest bit.
-    let make = |(told, way): &mut (&AtomicU64, Way), _| {
-        let seen = Maker::new(told)?.make(*way)?;
-        Ok(seen.iter().rev().fold(0, |bits, &shared| bits << 1 | u64::from(shared)))
-    };
+    let make: Task<Maker<'_>> =
+        |maker, _| Ok(maker.make()?.iter().rev().fold(0, |bits, &shared| bits << 1 | u64::from(shared)));
     match maker.ask(0, make, NOTHING)? {
         Reply::Failed { errno, .. } => Ok(Err(errno)),
         reply => reply.value().map(|bits| Ok(array::from_fn(|at| bits >> at & 1 == 1))),
@@ -51,6 +52,7 @@ pub fn observe(way: Way) -> Result<Result<Seen, Errno>> {
 
 /// What the maker has, for the task to change.
 struct Maker<'p> {
+    how: MadeBy,
     variable: AtomicU64,
     descriptor: RawFd,
     /// The one thing that every task shares: by it the task tells how far it came, and which pid it sees.
@@ -58,34 +60,28 @@ struct Maker<'p> {
 }
 
 impl Maker<'_> {
-    fn new(told: &AtomicU64) -> nix::Result<Maker<'_>> {
-        chdir("/")?;
-        let file = std::fs::File::open("/dev/null").map_err(errno)?;
-        Ok(Maker { variable: AtomicU64::new(0), descriptor: file.into_raw_fd(), told })
-    }
-
-    fn make(&self, way: Way) -> nix::Result<Seen> {
-        let is_child = match way {
-            Way::Fork => {
+    fn make(&self) -> Result<Shared> {
+        let is_child = match self.how {
+            MadeBy::Fork => {
                 // SAFETY: what the two share is a page of atomics.
-                let task = unsafe { child::fork(|| self.act()) }.map_err(errno)?;
+                let task = unsafe { child::fork(|| self.act()) }?;
                 task.wait().is_ok()
             }
-            Way::Clone(flags) => {
+            MadeBy::Clone(flags) => {
                 // SAFETY: the task makes system calls and stores to atomics, and this process has one thread.
                 let task = unsafe { task::run(flags, || self.act()) }?;
-                is_child(task)?
+                waitpid(task, None).is_ok()
             }
-            Way::StdThread => {
+            MadeBy::StdThread => {
                 let act = || {
                     self.act();
-                    nix::unistd::gettid()
+                    gettid()
                 };
-                let task = thread::scope(|scope| thread::Builder::new().spawn_scoped(scope, act).map(|it| it.join()));
-                is_child(task.map_err(errno)?.unwrap())?
+                let task = thread::scope(|scope| Builder::new().spawn_scoped(scope, act).map(|task| task.join()))?;
+                waitpid(task.unwrap(), None).is_ok()
             }
         };
-        self.look(is_child)
+        Ok(self.look(is_child)?)
     }
 
     /// The task's whole life. It may run on its maker's thread-locals: so no library, only the kernel is called.
@@ -102,7 +98,7 @@ impl Maker<'_> {
         0
     }
 
-    fn look(&self, is_child: bool) -> nix::Result<Seen> {
+    fn look(&self, is_child: bool) -> nix::Result<Shared> {
         let pid = self.told.load(Relaxed);
         if pid == 0 {
             return Err(Errno::ECANCELED); // It could not act: what it shares was not seen.
@@ -123,15 +119,3 @@ impl Maker<'_> {
 }
 
 const CHANGED: u64 = 1;
-
-fn errno(error: io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
-}
-
-fn is_child(task: Pid) -> nix::Result<bool> {
-    match waitpid(task, None) {
-        Ok(_) => Ok(true),
-        Err(Errno::ECHILD) => Ok(false),
-        Err(other) => Err(other),
-    }
-}
