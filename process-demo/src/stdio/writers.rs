@@ -1,7 +1,8 @@
 //! Where does what is printed wait before it is written?
 
+use std::any::Any;
 use std::ffi::CString;
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{self, BufWriter, Write};
 use std::ptr;
 
 use nix::libc;
@@ -9,86 +10,33 @@ use nix::libc;
 /// What is printed, once.
 pub const PRINTED: &str = "hello";
 
-/// One row: what prints, so that it goes to standard output at once or later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Writer {
-    /// No buffer: the system call.
-    Write,
-    /// C's buffer, a whole line.
-    CLine,
-    /// C's buffer, no end of a line yet.
-    CHalf,
-    /// As `CLine`, and flushed before the fork.
-    CFlushed,
-    /// The standard library's buffer, which it flushes at the end of each line.
-    RustLine,
-    RustHalf,
-    /// One more buffer, around it.
-    Buffered,
-    /// A value that prints when it is dropped.
-    Destructor,
-    /// A function that C calls at exit.
-    ExitHandler,
-}
+/// What is still in the program's hands when it has printed; dropping it may print.
+pub type Held = Option<Box<dyn Any>>;
 
-impl Writer {
-    pub const ALL: [Writer; 9] = [
-        Writer::Write,
-        Writer::CLine,
-        Writer::CHalf,
-        Writer::CFlushed,
-        Writer::RustLine,
-        Writer::RustHalf,
-        Writer::Buffered,
-        Writer::Destructor,
-        Writer::ExitHandler,
-    ];
+/// Its name, and what prints, or gets ready to, so that it goes to standard output at once or later.
+pub type Writer = (&'static str, fn() -> io::Result<Held>);
 
-    pub fn name(self) -> &'static str {
-        match self {
-            Writer::Write => "write(2)",
-            Writer::CLine => "C's printf, a line",
-            Writer::CHalf => "C's printf, half a line",
-            Writer::CFlushed => "C's printf, then fflush",
-            Writer::RustLine => "println!",
-            Writer::RustHalf => "print!",
-            Writer::Buffered => "a BufWriter",
-            Writer::Destructor => "a destructor",
-            Writer::ExitHandler => "an exit handler",
-        }
-    }
+pub const WRITERS: [Writer; 9] = [
+    ("write(2)", || write_directly().map(|()| None)),
+    ("C's printf, a line", || c_print("\n").map(|()| None)),
+    ("C's printf, half a line", || c_print("").map(|()| None)),
+    ("C's printf, then fflush", || c_print("\n").and_then(|()| c_flush()).map(|()| None)),
+    ("println!", || writeln!(io::stdout(), "{PRINTED}").map(|()| None)), // What println! does.
+    ("print!", || write!(io::stdout(), "{PRINTED}").map(|()| None)),
+    ("a BufWriter", || {
+        let mut buffer = BufWriter::new(io::stdout());
+        writeln!(buffer, "{PRINTED}")?;
+        Ok(Some(Box::new(buffer)))
+    }),
+    ("a destructor", || Ok(Some(Box::new(Printer)))),
+    ("an exit handler", || {
+        // SAFETY: the handler only writes to a descriptor.
+        let kept = unsafe { libc::atexit(at_exit) };
+        if kept == 0 { Ok(None) } else { Err(io::Error::other("no room for an exit handler")) }
+    }),
+];
 
-    /// Prints, or gets ready to; what is still in the value's hands is returned.
-    pub fn print(self) -> io::Result<Option<Held>> {
-        match self {
-            Writer::Write => write_directly().map(|()| None),
-            Writer::CLine => c_print("\n").map(|()| None),
-            Writer::CHalf => c_print("").map(|()| None),
-            Writer::CFlushed => c_print("\n").and_then(|()| c_flush()).map(|()| None),
-            Writer::RustLine => writeln!(io::stdout(), "{PRINTED}").map(|()| None), // What println! does.
-            Writer::RustHalf => write!(io::stdout(), "{PRINTED}").map(|()| None),
-            Writer::Buffered => {
-                let mut buffer = BufWriter::new(io::stdout());
-                writeln!(buffer, "{PRINTED}")?;
-                Ok(Some(Held::Buffer { _buffer: buffer }))
-            }
-            Writer::Destructor => Ok(Some(Held::Printer { _printer: Printer })),
-            Writer::ExitHandler => {
-                // SAFETY: the handler only writes to a descriptor.
-                let kept = unsafe { libc::atexit(at_exit) };
-                if kept == 0 { Ok(None) } else { Err(io::Error::other("no room for an exit handler")) }
-            }
-        }
-    }
-}
-
-/// A value that does something when it is dropped.
-pub enum Held {
-    Buffer { _buffer: BufWriter<Stdout> },
-    Printer { _printer: Printer },
-}
-
-pub struct Printer;
+struct Printer;
 
 impl Drop for Printer {
     fn drop(&mut self) {
