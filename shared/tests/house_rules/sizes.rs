@@ -1,3 +1,31 @@
-//! What is larger than the rule allows, with today's size: lines of code, files. The list only ever shrinks.
+//! What is larger than the rule allows, with today's size (lines of code, files) and the reason. It only ever shrinks.
 
-pub const EXCEPTIONS: &[(&str, usize, usize)] = &[];
+pub const EXCEPTIONS: &[(&str, usize, usize)] = &[
+    ("threads-demo address-space", 350, 2), // two questions: what threads share, and where each one stands.
+    ("process-demo copy-on-write", 561, 3), // two questions: whose page is it, and saving a table.
+    ("process-demo fork-with-threads", 381, 3), // one question in eight situations.
+    ("process-demo inherit", 1266, 15), // 27 things by three columns, each cell observed; to be moved onto the crew.
+    ("process-demo limits", 553, 3), // three questions: whom a setting binds, how much more processes get, who reads a secret.
+    ("process-demo memory", 624, 7), // to be moved onto the crew.
+    ("process-demo shared-state", 427, 3), // four ways to keep state, the process-shared lock among them.
+    ("process-demo split", 718, 6),  // to be moved onto the crew.
+    ("process-demo start-cost", 1051, 13), // nine tables for three claims; three of them will do.
+    ("process-demo supervise", 910, 10), // a supervisor that is stopped, asked to stop and killed.
+    ("process-demo switch", 358, 4), // two rivals of its own, until a duel stands in the stage.
+    ("process-demo web-server", 495, 3), // its own load generator.
+    ("process-demo zombies", 1227, 11), // two questions: who may wait, and who may manage.
+    ("ipc-demo backpressure", 381, 2), // a port of its own for each of 14 mechanisms, until there is one list of them.
+    ("ipc-demo boundaries", 328, 2), // two questions: one writer, and two.
+    ("ipc-demo complexity", 875, 6), // 16 smallest programs, whose lines it counts.
+    ("ipc-demo copies", 426, 5),     // an engine of its own, until a duel stands in the stage.
+    ("ipc-demo idle", 1107, 4),      // an engine of its own, until a duel stands in the stage.
+    ("ipc-demo pass-fd", 367, 3),    // five acts on descriptors.
+    ("ipc-demo peer-death", 1341, 16), // 16 mechanisms of its own, until there is one list of them.
+    ("ipc-demo round-trip", 1870, 30), // 26 mechanisms and an engine of its own, until a duel stands in the stage.
+    ("ipc-demo shared-memory", 524, 3), // three questions: who sees a change, what stays apart, what goes wrong.
+    ("ipc-demo throughput", 950, 5), // an engine of its own, until a duel stands in the stage.
+    ("ipc-demo typed", 290, 3),      // two questions: what crosses, and whether send blocks.
+    ("process-demo snippet prefork", 330, 1), // a whole life: listeners, workers, deaths, the stop.
+    ("process-demo snippet supervisor", 388, 1), // a whole life: workers, hangs, back-off, the stop.
+    ("ipc-demo snippet ring", 666, 1), // two ends of two kinds, each with time-outs and the death of the other.
+];
