@@ -211,10 +211,10 @@ impl Budget {
         const EVENTS: u64 = 25; // Those of one round move together: more rounds tell more than more events.
         match effort {
             Effort::Quick => {
-                Budget { rounds: 15, time_ns: 700 * MS, sample_ns: MS / 2, events: 10, warm_up_ns: 20 * MS }
+                Budget { rounds: 13, time_ns: 450 * MS, sample_ns: MS / 2, events: 10, warm_up_ns: 20 * MS }
             }
             Effort::Normal => {
-                Budget { rounds: 101, time_ns: 10_000 * MS, sample_ns: MS, events: EVENTS, warm_up_ns: 300 * MS }
+                Budget { rounds: 71, time_ns: 6_000 * MS, sample_ns: MS, events: EVENTS, warm_up_ns: 300 * MS }
             }
             Effort::Thorough => {
                 Budget { rounds: 401, time_ns: 120_000 * MS, sample_ns: 2 * MS, events: EVENTS, warm_up_ns: 1_000 * MS }
