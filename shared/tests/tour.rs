@@ -42,10 +42,15 @@ impl Place {
         command.args(["run", "--effort", "quick", "--out"]).arg(self.out()).stdin(Stdio::null());
         // The processes of this test are known by where their temporary files go.
         command.env("TMPDIR", self.directory.path());
-        // In the background of a shell without job control SIGINT is ignored, by whatever starts there.
-        // SAFETY: no handler of ours is involved.
-        let obey = || Ok(unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }.map(drop)?);
-        // SAFETY: between fork and exec this makes one system call.
+        // In the background of a shell without job control SIGINT is ignored, under nohup SIGHUP, by whatever starts there.
+        let obey = || {
+            // SAFETY: no handler of ours is involved.
+            unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }?;
+            // SAFETY: the same.
+            unsafe { signal(Signal::SIGHUP, SigHandler::SigDfl) }?;
+            Ok(())
+        };
+        // SAFETY: between fork and exec this makes two system calls.
         unsafe { command.pre_exec(obey) };
         command
     }
