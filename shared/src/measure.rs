@@ -211,7 +211,7 @@ impl Budget {
         const EVENTS: u64 = 25; // Those of one round move together: more rounds tell more than more events.
         match effort {
             Effort::Quick => {
-                Budget { rounds: 13, time_ns: 450 * MS, sample_ns: MS / 2, events: 10, warm_up_ns: 20 * MS }
+                Budget { rounds: 13, time_ns: 250 * MS, sample_ns: MS / 2, events: 10, warm_up_ns: 20 * MS }
             }
             Effort::Normal => {
                 Budget { rounds: 71, time_ns: 6_000 * MS, sample_ns: MS, events: EVENTS, warm_up_ns: 300 * MS }
