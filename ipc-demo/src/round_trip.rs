@@ -46,7 +46,7 @@ pub const DEMO: Demo = Demo {
            mechanism brings its byte; holds except for others if they bring it too; else holds. Overhead: on two CPUs and \
            on one, each mechanism between processes is compared with itself between threads, the ring also with the \
            fastest channel; all comparisons together at 99 %. Holds if processes are clearly slower in all; refuted if \
-           in none and clearly faster in one; undecided if neither. If in some: only if through the kernel (all those \
+           in none and one mechanism is clearly faster; undecided if neither. If in some: only if through the kernel (all those \
            are, and most of the kernel's), on one CPU, or beside a channel; else in part.",
     extras: Extras::NONE,
     snippets: &[
