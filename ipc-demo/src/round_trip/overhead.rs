@@ -80,17 +80,14 @@ pub fn ruling(cases: &[Case]) -> Ruling {
     // That a ring beats a channel says nothing of the border: only a mechanism beside itself can refute.
     let alike = cases.iter().filter(|case| case.against != Against::Channel);
     let faster: Vec<f64> = alike.map(|case| case.ratio).filter(Ratio::is_faster).map(|one| one.ratio).collect();
-    let all = cases.len();
-    let most = three_digits(slower.iter().copied().fold(1.0, f64::max));
+    let (all, most) = (cases.len(), three_digits(slower.iter().copied().fold(1.0, f64::max)));
     let ruling = match (slower.len(), faster.len()) {
         _ if all == 0 => Ruling::undecided("Nothing could be measured"),
         (some, _) if some == all => {
             Ruling::holds(format!("Processes are clearly slower in all {all} comparisons, up to {most} times"))
         }
         (1.., _) => under_a_condition(cases, &most),
-        (0, 0) => Ruling::undecided(format!(
-            "Between processes none of {all} comparisons is clearly slower, and no mechanism clearly faster"
-        )),
+        (0, 0) => Ruling::undecided(format!("In {all} comparisons no mechanism is clearly slower or faster")),
         (0, some) => {
             let most = three_digits(1.0 / faster.iter().copied().fold(1.0, f64::min));
             let none = format!("None of {all} comparisons is clearly slower between processes");
