@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use anyhow::Result;
 use nix::sys::resource::{Resource, getrlimit};
 use process_demo::crew::{Arguments, Crew, Kind, NOTHING, Reply};
-use shared::{Cell, Claim, Column, Demo, Extras, Mood, Ruling, Snippet, Stage, Table, Verdict, refused};
+use shared::{Cell, Claim, Demo, Extras, Ruling, Snippet, Stage, Table, Tried, Verdict, tried};
 
 use failures::{FAILURES, hush};
 
@@ -46,7 +46,7 @@ fn run(stage: &mut Stage) -> Result<()> {
         _ => "Isolate what may crash in a process: copy `child`.",
     };
     stage.rule(Claim::ProcessesSuitIndependentTasks, ruling)?;
-    let with_names = |wanted: fn(&[Tried; 3]) -> bool| {
+    let with_names = |wanted: fn(&[Tried<Outcome>; 3]) -> bool| {
         let names: Vec<&str> = crashes.iter().filter(|(_, seen)| wanted(seen)).map(|(name, _)| *name).collect();
         if names.is_empty() { "none".to_owned() } else { format!("{} ({})", names.len(), names.join(", ")) }
     };
@@ -79,15 +79,8 @@ fn all_go_on(seen: &Outcome) -> bool {
     seen.after == seen.siblings
 }
 
-/// Or why the machine refused it.
-type Tried = Result<Outcome, String>;
-
-fn tried(outcome: Result<Outcome>) -> Result<Tried> {
-    outcome.map(Ok).or_else(|error| refused(&error).map(Err).ok_or(error))
-}
-
 /// A failure's name; what it did beside threads, beside processes, and inside `catch_unwind` beside processes.
-type Crash = (&'static str, [Tried; 3]);
+type Crash = (&'static str, [Tried<Outcome>; 3]);
 
 const CAUGHT: &str = "goes on";
 const CAME_BACK: &str = "did not fail"; // It ran past the point where it was to fail.
@@ -102,7 +95,7 @@ struct Worker<'l> {
 /// Tells whether it was caught; if it tells anything else, it has not failed.
 type Failing<'l> = &'l (dyn Fn() -> bool + Sync);
 
-fn strike_everywhere(failure: fn(), rounds: usize) -> Result<[Tried; 3]> {
+fn strike_everywhere(failure: fn(), rounds: usize) -> Result<[Tried<Outcome>; 3]> {
     let fail = || {
         failure();
         false
@@ -152,16 +145,16 @@ fn pay(crew: &mut Crew<Worker<'_>>, amount: u64, balance: u64) -> Result<usize> 
 }
 
 fn show_who_goes_on(stage: &mut Stage, crashes: &[Crash]) {
-    let table = |title: &str, places: [&str; 3], cells: fn(&[Tried; 3]) -> Vec<Cell>| Table {
-        title: title.to_owned(),
-        columns: [Column::label("failure")].into_iter().chain(places.map(|place| Column::value(place, ""))).collect(),
-        rows: crashes.iter().map(|(name, seen)| [vec![Cell::Text(name.to_string())], cells(seen)].concat()).collect(),
+    let table = |title, columns: [&str; 4], cells: fn(&[Tried<Outcome>; 3]) -> Vec<Cell>| {
+        let rows = crashes.iter().map(|(name, seen)| [vec![Cell::from(*name)], cells(seen)].concat());
+        Table::new(title, columns, rows)
     };
-    let places = ["sibling threads", "sibling processes", "catch_unwind"];
-    stage.show(table("Siblings that go on after a failure", places, |[threads, processes, wrapped]| {
-        let word = |seen: &Tried, says: fn(&Outcome) -> (String, bool)| match seen.as_ref().map(says) {
-            Ok((says, good)) => Cell::Word { says, mood: if good { Mood::Good } else { Mood::Bad } },
-            Err(_) => Cell::Text("not tried".to_owned()), // The other table has room for why.
+    let columns = ["failure", "sibling threads", "sibling processes", "catch_unwind"];
+    stage.show(table("Siblings that go on after a failure", columns, |[threads, processes, wrapped]| {
+        let word = |seen: &Tried<Outcome>, says: fn(&Outcome) -> (String, bool)| match seen.as_ref().map(says) {
+            Ok((says, true)) => Cell::good(says),
+            Ok((says, false)) => Cell::bad(says),
+            Err(_) => "not tried".into(), // The other table has room for why.
         };
         let survivors = |seen: &Outcome| (format!("{} of {}", seen.after, seen.siblings), all_go_on(seen));
         let caught = |seen: &Outcome| match (seen.ends.contains_key(CAUGHT), seen.ends.len()) {
@@ -171,13 +164,10 @@ fn show_who_goes_on(stage: &mut Stage, crashes: &[Crash]) {
         };
         vec![word(threads, survivors), word(processes, survivors), word(wrapped, caught)]
     }));
-    let places = ["beside threads", "beside processes", "inside catch_unwind"];
-    stage.table(table("How the victim ended", places, |seen| {
-        let ends = |seen: &Tried| match seen {
-            Ok(seen) => Cell::Text(seen.ends.keys().cloned().collect::<Vec<_>>().join(", or ")),
-            Err(why) => Cell::Skipped { skipped: why.clone() },
-        };
-        seen.iter().map(ends).collect()
+    let columns = ["failure", "beside threads", "beside processes", "inside catch_unwind"];
+    stage.table(table("How the victim ended", columns, |seen| {
+        let ends = |seen: &Outcome| seen.ends.keys().cloned().collect::<Vec<_>>().join(", or ").into();
+        seen.iter().map(|seen| Cell::of(seen, ends)).collect()
     }));
 }
 

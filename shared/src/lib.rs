@@ -25,9 +25,10 @@ pub mod wording;
 
 pub use claims::Claim;
 pub use demo::{Demo, Extras, Parameter, ParameterKind, ProgramRole, Snippet};
-pub use refused::refused;
+pub use refused::{refused, tried};
 pub use report::{
-    Cell, Column, Effort, Lane, Map, MapRow, Mood, Placement, Role, RowRole, Ruling, Sign, Table, Timeline, Verdict,
+    Cell, Column, Effort, Lane, Map, MapRow, Mood, Placement, Role, RowRole, Ruling, Sign, Table, Timeline, Tried,
+    Verdict,
 };
 pub use runner::main;
 pub use spare::spare_bytes;

@@ -2,6 +2,8 @@
 
 use nix::errno::Errno;
 
+use crate::report::Tried;
+
 /// Says why, if the error means that this machine refuses the resource; a demonstration then skips what needs it.
 pub fn refused(error: &anyhow::Error) -> Option<String> {
     let code = error.chain().find_map(|cause| {
@@ -23,4 +25,9 @@ pub fn refused(error: &anyhow::Error) -> Option<String> {
         Errno::EADDRNOTAVAIL, // With ENETUNREACH: a sandbox without any network, not even loopback.
     ];
     refusals.contains(&code).then(|| format!("{error:#}"))
+}
+
+/// What came of an attempt; any error but a refusal is a mistake of ours, and stays one.
+pub fn tried<T>(attempt: anyhow::Result<T>) -> anyhow::Result<Tried<T>> {
+    attempt.map(Ok).or_else(|error| refused(&error).map(Err).ok_or(error))
 }

@@ -1,5 +1,6 @@
 //! What a run found, as plain data: the document that every renderer reads.
 
+mod cells;
 mod content;
 mod digits;
 mod fold;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
+pub use cells::Tried;
 pub use content::*;
 pub(crate) use digits::significant;
 pub use fold::Event;

@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use crate::claims::Claim;
 use crate::demo::Demo;
 use crate::measure::{Contest, Measured, SystemClock};
+use crate::number::count;
 use crate::report::{ClaimVerdict, Content, Effort, Event, Fact, Item, Map, Ruling, Table, Timeline, Trend};
 use crate::stats::Ratio;
 
@@ -129,6 +130,11 @@ impl Stage {
     pub fn fact(&mut self, says: impl Into<String>, holds: bool, got: impl ToString) -> bool {
         self.tell_item(Content::Fact(Fact { says: says.into(), holds, got: got.to_string() }), false);
         holds
+    }
+
+    /// A fact that all of so many are so; of none there is nothing to tell. Returns whether all are.
+    pub fn all(&mut self, says: impl Into<String>, part: usize, all: usize) -> bool {
+        all == 0 || self.fact(says, part == all, format!("{} of {}", count(part as u64), count(all as u64)))
     }
 
     /// What the experiment checks of itself: messages whole, CPUs kept. All checks together are one fact at the end;
