@@ -208,7 +208,7 @@ fn receive_large(stage: &Stage, way: Way) -> Result<Result<(Vec<usize>, bool), E
 }
 
 fn link(stage: &Stage, way: Way) -> Result<Link> {
-    let queue = format!("/{}", stage.name("boundaries"));
+    let queue = stage.queue("boundaries")?;
     way.link(&Names { directory: stage.directory(), queue: &queue })
 }
 

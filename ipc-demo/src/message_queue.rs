@@ -27,7 +27,7 @@ pub const DEMO: Demo = Demo {
 };
 
 fn run(stage: &mut Stage) -> Result<()> {
-    let name = format!("/{}", stage.name("queue"));
+    let name = stage.queue("queue")?;
     if let Err(error) = MessageQueue::create(&name, 1, 1) {
         let beyond_a_share = error.raw_os_error() == Some(Errno::EMFILE as i32);
         let says = if beyond_a_share { "beyond this user's share, RLIMIT_MSGQUEUE" } else { "mq_open" };

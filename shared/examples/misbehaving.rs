@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
+use nix::mqueue::{MQ_OFlag, MqAttr, mq_open};
 use nix::sys::signal::{Signal, raise};
+use nix::sys::stat::Mode;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, close, pause, setsid};
 use shared::{Claim, Demo, Extras, Ruling, Snippet, Stage};
@@ -50,6 +52,12 @@ const DEMOS: &[Demo] = &[
     }),
     demo("leaves-shm", |stage| {
         fs::write(shared_memory(stage), "left")?;
+        behaves(stage)
+    }),
+    demo("leaves-queue", |stage| {
+        let read_write = MQ_OFlag::O_CREAT | MQ_OFlag::O_EXCL | MQ_OFlag::O_RDWR;
+        let one_byte = MqAttr::new(0, 1, 1, 0);
+        mq_open(stage.queue("left")?.as_str(), read_write, Mode::S_IRUSR | Mode::S_IWUSR, Some(&one_byte))?;
         behaves(stage)
     }),
     demo("lies", |stage| {

@@ -204,8 +204,10 @@ impl<'o> Session<'o> {
         if let Some(stop) = &stop {
             report.fail(stop.says());
         }
-        let mut left = leftovers::named(&self.run);
+        let mut left = leftovers::seen(&self.run);
         (left.processes, left.zombies) = self.before.end_strays();
+        let named = leftovers::remove_named(&self.run); // Now that nobody is left who could make more.
+        (left.shared_memory, left.queues, left.semaphores) = (named.shared_memory, named.queues, named.semaphores);
         left.system_v = self.before.new_system_v();
         if report.status == Status::Failed {
             left.zombies = left.zombies.and(Some(0)); // It had no chance to reap those that died with it.

@@ -1,7 +1,8 @@
 //! Where a demonstration tells what happens, in order; the runner shows it.
 
 use std::fmt;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -12,6 +13,9 @@ use crate::measure::{Contest, Measured, SystemClock};
 use crate::number::count;
 use crate::report::{ClaimVerdict, Content, Effort, Event, Fact, Item, Map, Ruling, Table, Timeline, Trend};
 use crate::stats::Ratio;
+
+/// The file in which the names of queues are written down.
+pub(crate) const QUEUES: &str = ".queues";
 
 /// A demonstration's only way out: it never prints and owns no clock.
 pub struct Stage {
@@ -108,6 +112,18 @@ impl Stage {
     /// prefix, so that what is left behind can be found.
     pub fn name(&self, what: &str) -> String {
         format!("{}{what}", self.prefix)
+    }
+
+    /// A name for a POSIX queue (mq_overview(7)). It is written down first, in [`directory`](Self::directory): not every
+    /// machine can list its queues, and one that is left behind must be found all the same.
+    ///
+    /// # Errors
+    /// When it cannot be written down.
+    pub fn queue(&self, what: &str) -> io::Result<String> {
+        let name = format!("/{}", self.name(what));
+        let mut names = File::options().create(true).append(true).open(self.directory.join(QUEUES))?;
+        writeln!(names, "{name}")?;
+        Ok(name)
     }
 
     /// The project's one clock, for events told in their order in time; `Copy`, valid in threads and child processes.

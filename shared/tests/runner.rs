@@ -42,6 +42,7 @@ fn every_misbehaviour_is_named_and_the_next_demonstration_still_runs() {
         ("leaves-socket", &["left behind", "socket", "process"]),
         ("leaves-file", &["left behind", "file"]),
         ("leaves-shm", &["left behind", "shared memory"]),
+        ("leaves-queue", &["left behind", "queue"]),
         ("lies", &["a fact does not hold", "one and one is three"]),
         ("judges-another-claim", &["does not declare"]),
         ("silent", &["no verdict on the claim"]),

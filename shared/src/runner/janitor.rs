@@ -6,7 +6,7 @@ use std::process::{Child, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
 
-use super::leftovers::{kill_by_token, named};
+use super::leftovers::{kill_by_token, remove_named};
 use super::run::Run;
 use super::signals::Signals;
 
@@ -41,7 +41,7 @@ pub(super) fn wait_and_clean() -> ExitCode {
     let _deaf = Signals::block(); // Whoever stops the runner's group must not stop its janitor.
     let _ = io::stdin().read(&mut [0]); // Nobody writes: it returns when the last copy of the other end is closed.
     kill_by_token(&run);
-    named(&run);
+    remove_named(&run);
     run.remove_directory();
     ExitCode::SUCCESS
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nix::mqueue::mq_unlink;
 use nix::sched::sched_yield;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
@@ -13,6 +14,7 @@ use procfs::process::{ProcState, Process, Stat, all_processes};
 use super::run::{Run, TOKEN};
 use crate::measure::SystemClock;
 use crate::report::Leftovers;
+use crate::stage::QUEUES;
 
 /// What there was before, so that only what is new is counted.
 pub(super) struct Before {
@@ -66,24 +68,33 @@ impl Before {
     }
 }
 
-/// Counts the objects that carry the run's token, and removes those that have a name.
-pub(super) fn named(run: &Run) -> Leftovers {
-    let named = |directory: &str, prefix: &str| {
-        let found = entries(Path::new(directory), prefix)?;
-        found.iter().for_each(|path| drop(fs::remove_file(path)));
-        Some(found.len() as u64)
-    };
+/// Counts what carries the run's token and goes away by itself or with its directory.
+pub(super) fn seen(run: &Run) -> Leftovers {
     let directory = run.directory();
     let files = if directory.exists() { entries(&directory, "") } else { Some(Vec::new()) };
+    let files = files.map(|found| found.iter().filter(|path| !path.ends_with(QUEUES)).count() as u64);
+    Leftovers { sockets: sockets(&run.token), files, ..Leftovers::default() }
+}
+
+/// Removes the objects that have a name in the system, and counts them.
+pub(super) fn remove_named(run: &Run) -> Leftovers {
+    let named = |directory: &str, prefix: &str| {
+        let found = entries(Path::new(directory), prefix)?;
+        Some(found.iter().filter(|path| fs::remove_file(path).is_ok()).count() as u64)
+    };
     Leftovers {
         shared_memory: named("/dev/shm", &run.token),
-        // Queues exist without this directory being mounted; then nobody can list them.
-        queues: named("/dev/mqueue", &run.token),
+        queues: Some(queues(run) + named("/dev/mqueue", &run.token).unwrap_or(0)),
         semaphores: named("/dev/shm", &format!("sem.{}", run.token)),
-        sockets: sockets(&run.token),
-        files: files.map(|found| found.len() as u64),
         ..Leftovers::default()
     }
+}
+
+/// Queues exist also where no directory lists them; so the names are written down before they are used.
+fn queues(run: &Run) -> u64 {
+    let names = fs::read_to_string(run.directory().join(QUEUES)).unwrap_or_default(); // None were used.
+    let ours = names.lines().filter(|name| name.starts_with(&format!("/{}", run.token)));
+    ours.filter(|&name| mq_unlink(name).is_ok()).count() as u64
 }
 
 /// Every direct child with whether it is dead, a zombie or about to be one; none where /proc cannot be read.
