@@ -2,7 +2,7 @@
 #![deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
 
 mod admission;
-mod gate;
+mod locks;
 mod mutex;
 mod room;
 mod semaphore;

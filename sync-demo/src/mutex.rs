@@ -1,19 +1,15 @@
 //! Does a mutex let in only one at a time, between threads as between processes?
 
-mod cost;
+use std::thread;
 
-use std::sync::Mutex;
-
-use anyhow::Result;
-use ipc_demo::shared_region::SharedRegion;
+use anyhow::{Result, anyhow};
 use process_demo::crew::Kind;
+use shared::measure::{Contest, Rival, Timing};
 use shared::number::count;
-use shared::{Cell, Claim, Demo, Extras, Ruling, Snippet, Stage, Table, Verdict, refused};
-use sync_demo::futex_mutex::FutexMutex;
-use sync_demo::process_mutex::ProcessMutex;
+use shared::{Cell, Claim, Demo, Extras, Placement, Ruling, Snippet, Stage, Table, Verdict, refused};
 
 use crate::admission::{Seen, columns, observe, observe_without};
-use crate::gate::Gate;
+use crate::locks::{LockKind, MUTEXES, SEMAPHORES};
 
 pub const DEMO: Demo = Demo {
     name: "mutex",
@@ -33,17 +29,10 @@ pub const DEMO: Demo = Demo {
 };
 
 fn run(stage: &mut Stage) -> Result<()> {
-    let regions = [SharedRegion::new(size_of::<FutexMutex<()>>())?, SharedRegion::new(size_of::<ProcessMutex<()>>())?];
-    // SAFETY: each region is page-aligned, large enough, seen by nobody else yet, and outlives both references.
-    let (futex, pthread) = unsafe {
-        let place = regions[0].as_ptr().cast();
-        std::ptr::write(place, FutexMutex::new(()));
-        (&*place, ProcessMutex::init(regions[1].as_ptr().cast(), ())?)
-    };
     stage.note("Workers enter a room that counts who is inside; each visitor adds to a total, in two steps.");
-    let processes = try_half(stage, Kind::Processes, &[pthread, futex])?;
-    let threads = half(stage, Kind::Threads, &[&Mutex::new(()), futex])?;
-    cost::compare(stage)?;
+    let processes = try_half(stage, Kind::Processes)?;
+    let threads = half(stage, Kind::Threads)?;
+    compare_costs(stage)?;
     conclude(stage, &threads, processes.as_ref())
 }
 
@@ -54,15 +43,16 @@ struct Half {
     locks: Vec<Seen>,
 }
 
-fn half(stage: &mut Stage, workers: Kind, gates: &[&dyn Gate]) -> Result<Half> {
+fn half(stage: &mut Stage, workers: Kind) -> Result<Half> {
     let without = observe_without(stage, workers)?;
-    let locks = gates.iter().map(|&gate| observe(stage, workers, gate, 1)).collect::<Result<_>>()?;
+    let kinds = MUTEXES.iter().filter(|kind| kind.between.contains(&workers));
+    let locks = kinds.map(|kind| observe(stage, workers, kind, 1)).collect::<Result<_>>()?;
     Ok(Half { workers, without, locks })
 }
 
 /// None if this machine refuses it.
-fn try_half(stage: &mut Stage, workers: Kind, gates: &[&dyn Gate]) -> Result<Option<Half>> {
-    match half(stage, workers, gates) {
+fn try_half(stage: &mut Stage, workers: Kind) -> Result<Option<Half>> {
+    match half(stage, workers) {
         Ok(half) => Ok(Some(half)),
         Err(error) => {
             let why = refused(&error).ok_or(error)?;
@@ -70,6 +60,26 @@ fn try_half(stage: &mut Stage, workers: Kind, gates: &[&dyn Gate]) -> Result<Opt
             Ok(None)
         }
     }
+}
+
+/// Only the full report shows it.
+fn compare_costs(stage: &mut Stage) -> Result<()> {
+    stage.note(
+        "What it costs to lock, add one and unlock while nobody else wants the lock. The process has had a second thread: \
+         until then the C library locks without atomic instructions.",
+    );
+    thread::spawn(|| ()).join().map_err(|_| anyhow!("a thread that does nothing has panicked"))?;
+    let mut contest = Contest::new("Lock, add one, unlock; nobody else waits", "the kind of lock", Timing::Batches);
+    let kinds: Vec<&LockKind> = MUTEXES.iter().chain(&SEMAPHORES).collect();
+    kinds.iter().for_each(|kind| contest.add(Rival::of_threads(kind.name, Placement::Free, |_| (kind.time)())));
+    let measured = stage.compare(contest)?;
+    let std = MUTEXES[0].name;
+    for kind in &kinds[1..] {
+        if let Some(ratio) = measured.ratio(kind.name, std, Placement::Free) {
+            stage.trend(format!("{} against {std}", kind.name), &ratio);
+        }
+    }
+    Ok(())
 }
 
 fn conclude(stage: &mut Stage, threads: &Half, processes: Option<&Half>) -> Result<()> {
@@ -122,10 +132,10 @@ fn use_locks(threads: &Half, processes: Option<&Half>) -> Ruling {
 /// What the first lock did that was not right; none if all were.
 fn broken(locks: &[&Seen]) -> Option<String> {
     let seen = locks.iter().find(|seen| !seen.kept_its_number() || !seen.kept_every_addition())?;
-    let Seen { workers, gate, most, .. } = seen;
+    let Seen { workers, lock, most, .. } = seen;
     let (additions, entries) = (count(seen.additions), count(seen.entries));
     let open = if seen.was_open { "; one more could get in" } else { "" };
-    Some(format!("{gate}, {workers}: {most} inside at once, {additions} of {entries} additions kept{open}"))
+    Some(format!("{lock}, {workers}: {most} inside at once, {additions} of {entries} additions kept{open}"))
 }
 
 fn table(halves: &[&Half]) -> Table {

@@ -1,13 +1,13 @@
 //! How many does a semaphore let in at once, between threads and between processes?
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result};
-use ipc_demo::shared_region::SharedRegion;
 use process_demo::crew::Kind;
-use shared::{Claim, Demo, Extras, Ruling, Snippet, Stage, Table, refused};
-use sync_demo::posix_semaphore::PosixSemaphore;
-use sync_demo::semaphore::Semaphore;
+use shared::{Claim, Demo, Extras, Ruling, Snippet, Stage, Table, tried};
 
 use crate::admission::{Seen, columns, observe};
+use crate::locks::SEMAPHORES;
 
 pub const DEMO: Demo = Demo {
     name: "semaphore",
@@ -29,17 +29,18 @@ const PERMITS: [u32; 2] = [1, 3]; // With one it is a lock; with more it shows w
 fn run(stage: &mut Stage) -> Result<()> {
     stage.note("One worker more than there are permits comes to stay in a room; then a crowd comes and goes.");
     let mut seen = Vec::new();
-    for permits in PERMITS {
-        match between_processes(stage, permits) {
-            Ok(found) => seen.push(found),
-            Err(error) => {
-                let why = refused(&error).ok_or(error)?;
-                stage.note(format!("With processes and {} it cannot be tried here: {why}.", self::permits(permits)));
+    for workers in [Kind::Processes, Kind::Threads] {
+        for kind in SEMAPHORES.iter().filter(|kind| kind.between.contains(&workers)) {
+            for permits in PERMITS {
+                match tried(observe(stage, workers, kind, permits))? {
+                    Ok(found) => seen.push(found),
+                    Err(why) => {
+                        let with = self::permits(permits);
+                        stage.note(format!("{}, {workers}, {with}: it cannot be tried here: {why}.", kind.name));
+                    }
+                }
             }
         }
-    }
-    for permits in PERMITS {
-        seen.push(observe(stage, Kind::Threads, &Semaphore::new(permits as usize), permits)?);
     }
     let rows = |workers| seen.iter().filter(move |seen| seen.workers == workers).map(Seen::row);
     stage.show(Table {
@@ -50,19 +51,15 @@ fn run(stage: &mut Stage) -> Result<()> {
     conclude(stage, &seen)
 }
 
-fn between_processes(stage: &mut Stage, permits: u32) -> Result<Seen> {
-    let region = SharedRegion::new(size_of::<PosixSemaphore>())?;
-    // SAFETY: the region is page-aligned, large enough, seen by nobody else yet, and lives to the end of this function.
-    let semaphore = unsafe { PosixSemaphore::init(region.as_ptr().cast(), permits) }?;
-    observe(stage, Kind::Processes, semaphore, permits)
-}
-
 fn conclude(stage: &mut Stage, seen: &[Seen]) -> Result<()> {
     let inside = |seen: &Seen| format!("{} of {}", seen.most, seen.admits);
-    let each = |workers| seen.iter().filter(|seen| seen.workers == workers).map(inside).collect::<Vec<_>>();
-    let list = |workers| match each(workers).as_slice() {
-        [] => format!("{workers} not tried"),
-        some => format!("{workers} {}", some.join(" and ")),
+    let list = |workers| {
+        let each = seen.iter().filter(|seen| seen.workers == workers).map(inside);
+        let different: Vec<String> = each.collect::<BTreeSet<_>>().into_iter().collect();
+        match different.as_slice() {
+            [] => format!("{workers} not tried"),
+            some => format!("{workers} {}", some.join(" and ")),
+        }
     };
     let lists = [Kind::Threads, Kind::Processes].map(list).join(", ");
     let crowds = seen.iter().all(Seen::kept_the_crowd);
