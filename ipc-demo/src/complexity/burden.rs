@@ -1,10 +1,10 @@
-//! What does each way ask of who uses it, and is that more than a channel between threads asks?
+//! What does each mechanism ask of who uses it, and is that more than a channel between threads asks?
 
 use shared::Ruling;
 
 use crate::abilities::Afterwards;
 
-/// The counts of one way; none of what could not be counted here.
+/// The counts of one mechanism; none of what could not be counted here.
 #[derive(Clone, Debug, Default)]
 pub struct Burden {
     pub name: &'static str,
@@ -100,46 +100,87 @@ fn named(counts: &[(&str, usize, usize)]) -> String {
     }
 }
 
+/// What the text of one smallest program says of the work that it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    pub lines: usize,
+    /// Where its writer says what happens if a call fails.
+    pub can_fail: usize,
+    pub unsafe_blocks: usize,
+}
+
+/// How a line says that a call can fail: it passes the error on, or asks.
+const FAILURES: [&str; 5] = ["?", ".is_err()", ".is_ok_and(", ".unwrap()", "ensure!("];
+const UNSAFE: [&str; 1] = ["unsafe {"];
+
+/// Of the function of that name in the text: all from its first line to its closing brace; none if there is none.
+pub fn used(text: &str, function: &str) -> Option<Used> {
+    let head = format!("fn {function}(");
+    let from = text.lines().skip_while(|line| !line.starts_with(&head));
+    let mut body: Vec<&str> = Vec::new();
+    for line in from {
+        body.push(line);
+        if line == "}" {
+            let code = code_of(&body);
+            return Some(Used {
+                lines: code.len(),
+                can_fail: times(&code, &FAILURES),
+                unsafe_blocks: times(&code, &UNSAFE),
+            });
+        }
+    }
+    None
+}
+
+fn code_of<'t>(lines: &[&'t str]) -> Vec<&'t str> {
+    let is_code = |line: &&&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
+    lines.iter().filter(is_code).map(|line| line.split(" // ").next().unwrap_or(line)).collect()
+}
+
+fn times(code: &[&str], signs: &[&str]) -> usize {
+    signs.iter().map(|sign| code.iter().map(|line| line.matches(sign).count()).sum::<usize>()).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use shared::Verdict::{Holds, Qualified, Refuted, Undecided};
 
     use super::*;
 
-    fn way(counts: [Option<usize>; 4]) -> Burden {
+    fn burden(counts: [Option<usize>; 4]) -> Burden {
         let [lines, can_fail, system_calls, duties] = counts;
         Burden { name: "it", lines, can_fail, system_calls, duties }
     }
 
     #[test]
     fn the_verdict_follows_from_the_counts() {
-        let threads = way([Some(6), Some(3), Some(0), Some(0)]);
-        let worse = way([Some(9), Some(6), Some(2), Some(1)]);
-        let clean = way([Some(9), Some(6), Some(2), Some(0)]);
-        let alike = way([Some(6), Some(3), Some(0), Some(0)]);
+        let threads = burden([Some(6), Some(3), Some(0), Some(0)]);
+        let worse = burden([Some(9), Some(6), Some(2), Some(1)]);
+        let clean = burden([Some(9), Some(6), Some(2), Some(0)]);
+        let alike = burden([Some(6), Some(3), Some(0), Some(0)]);
         let verdict = |processes: &[Burden]| ruling(processes, &threads).verdict;
         assert_eq!(verdict(std::slice::from_ref(&worse)), Holds);
         assert_eq!(verdict(&[worse.clone(), clean.clone()]), Qualified);
         assert_eq!(verdict(&[worse.clone(), clean, alike]), Refuted);
-        assert_eq!(verdict(&[way([None; 4])]), Undecided);
-        assert_eq!(verdict(&[worse, way([None; 4])]), Holds);
-        let hardly_counted = way([None, None, None, Some(0)]); // Nobody knows whether it is as simple.
+        assert_eq!(verdict(&[burden([None; 4])]), Undecided);
+        assert_eq!(verdict(&[worse, burden([None; 4])]), Holds);
+        let hardly_counted = burden([None, None, None, Some(0)]); // Nobody knows whether it is as simple.
         assert_eq!(verdict(&[hardly_counted]), Qualified);
         assert_eq!(verdict(&[]), Undecided);
     }
 
     #[test]
     fn what_could_not_be_counted_has_no_say() {
-        let threads = way([Some(6), None, Some(0), Some(0)]);
-        let ruling = ruling(&[way([Some(9), Some(1), None, Some(1)])], &threads);
+        let threads = burden([Some(6), None, Some(0), Some(0)]);
+        let ruling = ruling(&[burden([Some(9), Some(1), None, Some(1)])], &threads);
         assert_eq!(ruling.verdict, Holds);
         assert!(ruling.because.contains("more lines and duties"), "{}", ruling.because);
     }
 
     #[test]
     fn the_condition_names_what_is_true_and_what_is_not() {
-        let threads = way([Some(6), Some(3), Some(0), Some(0)]);
-        let in_part = |counts| ruling(&[way(counts)], &threads).condition.unwrap().says;
+        let threads = burden([Some(6), Some(3), Some(0), Some(0)]);
+        let in_part = |counts| ruling(&[burden(counts)], &threads).condition.unwrap().says;
         assert_eq!(
             in_part([Some(9), None, Some(0), Some(0)]),
             "true of lines, not of system calls and duties after crashes"
@@ -159,5 +200,13 @@ mod tests {
         assert_eq!(duties(&lives_on(2, &["port in TIME-WAIT"])).unwrap(), ["reuse the port"]);
         assert_eq!(duties(&Afterwards::DiesToo), Some(vec![]));
         assert_eq!(duties(&Afterwards::Skipped("refused".to_owned())), None);
+    }
+
+    #[test]
+    fn a_program_ends_with_its_brace() {
+        let text = "fn a(x: u8) -> R {\n    one()?;\n    // Two.\n    let b = two().is_err();\n}\n\nfn b() {\n}\n";
+        assert_eq!(used(text, "a"), Some(Used { lines: 4, can_fail: 2, unsafe_blocks: 0 }));
+        assert_eq!(used(text, "b"), Some(Used { lines: 2, ..Used::default() }));
+        assert_eq!(used(text, "c"), None);
     }
 }

@@ -52,8 +52,6 @@ pub const PROGRAMS: &[Program] = &[
     ("ipc-channel", "ipc_channel", ipc_channel),
     ("signal", "signal", signal),
     ("std mpsc", "std_mpsc", std_mpsc),
-    ("std sync_channel", "sync_channel", sync_channel),
-    ("crossbeam", "crossbeam", crossbeam),
 ];
 
 fn pipe(_: &Names) -> Result<Message> {
@@ -233,22 +231,6 @@ fn signal(_: &Names) -> Result<Message> {
 
 fn std_mpsc(_: &Names) -> Result<Message> {
     let (to, from) = mpsc::channel();
-    let worker = thread::spawn(move || to.send(MESSAGE));
-    let message = from.recv()?;
-    worker.join().unwrap()?;
-    Ok(message)
-}
-
-fn sync_channel(_: &Names) -> Result<Message> {
-    let (to, from) = mpsc::sync_channel(1);
-    let worker = thread::spawn(move || to.send(MESSAGE));
-    let message = from.recv()?;
-    worker.join().unwrap()?;
-    Ok(message)
-}
-
-fn crossbeam(_: &Names) -> Result<Message> {
-    let (to, from) = crossbeam_channel::bounded(1);
     let worker = thread::spawn(move || to.send(MESSAGE));
     let message = from.recv()?;
     worker.join().unwrap()?;
