@@ -27,7 +27,7 @@ use crate::measure::{Calibration, SystemClock};
 use crate::report::{DemoReport, Event, Leftovers, Report, Status};
 use crate::text::{self, Look};
 use janitor::Janitor;
-use leftovers::Before;
+use leftovers::{SystemV, end_strays};
 pub(crate) use looked_up::print;
 pub(crate) use output::Output;
 use performance::{Next, Performance};
@@ -110,7 +110,7 @@ struct Session<'o> {
     options: &'o Options,
     signals: Signals,
     run: Run,
-    before: Before,
+    system_v: SystemV,
     _janitor: Janitor,
     narration: Output,
     look: Look,
@@ -141,8 +141,8 @@ impl<'o> Session<'o> {
         let look = narration.look(options.color, options.extent());
         let machine = Machine::read(Some(Calibration::of(&SystemClock).cost_ns));
         let report = Report::new(program, options.effort, machine);
-        let before = Before::look(); // After the janitor's start: it is one of those who are no strays.
-        Ok(Session { options, signals, run, before, _janitor, narration, look, document, report })
+        let system_v = SystemV::look();
+        Ok(Session { options, signals, run, system_v, _janitor, narration, look, document, report })
     }
 
     fn play(mut self, demos: &[&'static Demo]) -> ExitCode {
@@ -205,10 +205,10 @@ impl<'o> Session<'o> {
             report.fail(stop.says());
         }
         let mut left = leftovers::seen(&self.run);
-        (left.processes, left.zombies) = self.before.end_strays();
+        (left.processes, left.zombies) = end_strays(&self.run);
         let named = leftovers::remove_named(&self.run); // Now that nobody is left who could make more.
         (left.shared_memory, left.queues, left.semaphores) = (named.shared_memory, named.queues, named.semaphores);
-        left.system_v = self.before.new_system_v();
+        left.system_v = self.system_v.new_system_v();
         if report.status == Status::Failed {
             left.zombies = left.zombies.and(Some(0)); // It had no chance to reap those that died with it.
         }
@@ -262,7 +262,7 @@ impl<'o> Session<'o> {
 impl Drop for Session<'_> {
     /// Also when the session ends by an error.
     fn drop(&mut self) {
-        self.before.end_strays();
+        end_strays(&self.run);
         self.run.remove_directory();
     }
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{ColorChoice, Parser, Subcommand};
+use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::claims::Claim;
@@ -205,7 +206,11 @@ impl<'o> Tour<'o> {
 
 /// Shows what runs and how much remains, on a terminal alone; redrawn by this thread, there is no other.
 fn progress_bar(demonstrations: usize) -> ProgressBar {
-    let target = if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    // By a descriptor that never waits: a terminal that was stopped must not make the tour deaf to signals.
+    let terminal = Output::Stderr(io::stderr()).opened_again().filter(|again| again.is_terminal());
+    let target = terminal.map_or_else(ProgressDrawTarget::hidden, |again| {
+        ProgressDrawTarget::term(Term::read_write_pair(io::stdin(), again), 10)
+    });
     let bar = ProgressBar::with_draw_target(Some(demonstrations as u64), target);
     let style = ProgressStyle::with_template("{bar:20} {pos}/{len}  {msg}  {elapsed}").expect("a template of ours");
     bar.set_style(style.progress_chars("━━─"));

@@ -12,7 +12,9 @@ use std::process::Command;
 use std::thread::{sleep, yield_now};
 use std::time::{Duration, Instant};
 
+use nix::pty::openpty;
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
+use nix::unistd::{Pid, ttyname};
 use serde_json::Value;
 
 use run::{Run, program, state, text, wait_until};
@@ -191,6 +193,56 @@ fn an_interrupt_does_not_wait_for_a_reader_that_reads_nothing() {
     kill(run.pid(), Signal::SIGTERM).unwrap();
     assert_eq!(run.wait().code(), Some(143));
     assert_eq!(run.left(), [""; 0]);
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_does_not_make_the_run_deaf_to_signals() {
+    for ends in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let terminal = openpty(None, None).unwrap();
+        let name = ttyname(&terminal.slave).unwrap();
+        let script = "trap - INT TERM HUP; exec \"$0\" talks-much >\"$1\" 2>&1";
+        let mut run = Run::start_by(Command::new("sh").args(["-c", script]).arg(program()).arg(name));
+        let sleeps = |pid: Option<Pid>| pid.and_then(state) == Some('S');
+        let full = || sleeps(run.try_performer()) && sleeps(Some(run.pid()));
+        // It tells more than all the buffers hold, and nobody reads.
+        wait_until("twice in a row, neither can go on", || full() && full(), |full| *full);
+        kill(run.pid(), ends).unwrap();
+        assert_eq!(run.wait().code(), Some(128 + ends as i32), "{ends}");
+        assert_eq!(run.left(), [""; 0]);
+    }
+}
+
+#[test]
+fn an_orphan_of_somebody_else_that_comes_to_the_runner_lives_on() {
+    let script =
+        "mkfifo go; (sleep 600 >stranger 2>&1 <stranger & echo $! >number; read _ <go) & exec \"$0\" waits-at-gate";
+    let script = format!(": >stranger; {script}");
+    let mut run = Run::start_by(Command::new("sh").args(["-c", &script]).arg(program()));
+    run.read_until("at the gate"); // Now the runner takes in orphans.
+    let number = run.directory.path().join("number");
+    let stranger: i32 = fs::read_to_string(number).unwrap().trim().parse().unwrap();
+    fs::write(run.directory.path().join("go"), "\n").unwrap();
+    let parent = || fs::read_to_string(format!("/proc/{stranger}/stat")).unwrap();
+    let parent = || parent().rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse::<i32>().unwrap();
+    wait_until("the runner has the orphan", parent, |parent| *parent == run.pid().as_raw());
+    run.open_gate();
+    let (output, _) = run.end();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    kill(Pid::from_raw(stranger), Signal::SIGKILL).expect("it lives");
+}
+
+#[test]
+fn a_system_v_object_that_anybody_may_have_made_is_not_counted() {
+    let mut run = Run::start(&["waits-at-gate"]);
+    run.read_until("at the gate");
+    // SAFETY: it takes three numbers.
+    let id = unsafe { nix::libc::semget(nix::libc::IPC_PRIVATE, 1, nix::libc::IPC_CREAT | 0o600) };
+    run.open_gate();
+    let (output, _) = run.end();
+    // SAFETY: as above; the semaphore is this test's.
+    let removed = unsafe { nix::libc::semctl(id, 0, nix::libc::IPC_RMID) };
+    assert_eq!((output.status.code(), removed), (Some(0), 0), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains("Not counted: System V objects"), "{}", text(&output.stdout));
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! Who cleans up after a runner that was killed? A process that only waits for the runner's end.
 
-use std::io::{self, PipeWriter, Read};
+use std::io::{self, ErrorKind, PipeWriter, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
 
-use super::leftovers::{kill_by_token, remove_named};
+use super::leftovers::{kill_marked, remove_named};
 use super::run::Run;
 use super::signals::Signals;
 
@@ -39,8 +39,9 @@ impl Drop for Janitor {
 pub(super) fn wait_and_clean() -> ExitCode {
     let Some(run) = Run::inherited() else { return ExitCode::from(2) };
     let _deaf = Signals::block(); // Whoever stops the runner's group must not stop its janitor.
-    let _ = io::stdin().read(&mut [0]); // Nobody writes: it returns when the last copy of the other end is closed.
-    kill_by_token(&run);
+    // Nobody writes: it returns when the last copy of the other end is closed, or early.
+    while io::stdin().read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::Interrupted) {}
+    kill_marked(&run);
     remove_named(&run);
     run.remove_directory();
     ExitCode::SUCCESS

@@ -9,62 +9,60 @@ use nix::sched::sched_yield;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, geteuid, getpid};
-use procfs::process::{ProcState, Process, Stat, all_processes};
+use procfs::process::{ProcState, Process, all_processes};
+use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
-use super::run::{Run, TOKEN};
+use super::run::Run;
 use crate::measure::SystemClock;
 use crate::report::Leftovers;
 use crate::stage::QUEUES;
 
-/// What there was before, so that only what is new is counted.
-pub(super) struct Before {
-    /// The janitor, and whoever a shell left to this process when it became the runner: `tee` in `ipc-demo > >(tee log)`.
-    children: BTreeSet<Pid>,
-    system_v: Option<BTreeMap<String, Maker>>,
+/// Ends and reaps every child that this process was given as the subreaper, if it is of the run: a stranger's orphan may
+/// come to it too, and of a container's first process all do.
+///
+/// Who still lived is a process left behind, who was dead a zombie. Bounded: what cannot be killed is only counted.
+pub(super) fn end_strays(run: &Run) -> (Option<u64>, Option<u64>) {
+    const PATIENCE_NS: u64 = 500_000_000; // The interrupt's promise is one second in all.
+    let from_ns = SystemClock.now_ns();
+    let (mut alive, mut dead) = (BTreeSet::new(), BTreeSet::new());
+    let mut empty_looks = 0;
+    // The kernel's list may skip some while others of it end: nobody is left once two looks have found nobody.
+    while empty_looks < 2 && SystemClock.now_ns() - from_ns < PATIENCE_NS {
+        let Some(children) = children_of_this_process() else { return (None, None) };
+        let strays: Vec<_> = children.into_iter().filter(|child| run.has_marked(child)).collect();
+        empty_looks = if strays.is_empty() { empty_looks + 1 } else { 0 };
+        for child in strays {
+            let pid = Pid::from_raw(child.pid); // Not reaped yet, so the number is its own.
+            if is_dead(&child) && !alive.contains(&pid) {
+                dead.insert(pid);
+            } else if alive.insert(pid) {
+                let _ = kill(pid, Signal::SIGKILL); // It may have ended by itself since.
+            }
+            // Until it is reaped, its own children are still its own: the next look finds them as ours.
+            let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+        }
+        let _ = sched_yield(); // Never fails on Linux; lets the killed ones end.
+    }
+    (Some(alive.len() as u64), Some(dead.len() as u64))
 }
 
-impl Before {
-    pub(super) fn look() -> Before {
-        let children = children_of_this_process().into_iter().flatten().map(|(pid, _)| pid);
-        Before { children: children.collect(), system_v: system_v_objects() }
+/// The System V objects there were before, so that only what is new is looked at.
+pub(super) struct SystemV(Option<BTreeMap<String, Maker>>);
+
+impl SystemV {
+    pub(super) fn look() -> SystemV {
+        SystemV(system_v_objects())
     }
 
-    /// Ends and reaps every child that this process was given as the subreaper.
+    /// Zero if there is no object that was not there at the last look, but for those that are known to be somebody
+    /// else's. They carry no mark: of any other nobody can tell whose it is, so it is not counted.
     ///
-    /// Who still lived is a process left behind, who was dead a zombie. Bounded: what cannot be killed is only counted.
-    pub(super) fn end_strays(&self) -> (Option<u64>, Option<u64>) {
-        const PATIENCE_NS: u64 = 500_000_000; // The interrupt's promise is one second in all.
-        let from_ns = SystemClock.now_ns();
-        let (mut alive, mut dead) = (BTreeSet::new(), BTreeSet::new());
-        let mut empty_looks = 0;
-        // The kernel's list may skip some while others of it end: nobody is left once two looks have found nobody.
-        while empty_looks < 2 && SystemClock.now_ns() - from_ns < PATIENCE_NS {
-            let Some(children) = children_of_this_process() else { return (None, None) };
-            let strays: Vec<_> = children.into_iter().filter(|(pid, _)| !self.children.contains(pid)).collect();
-            empty_looks = if strays.is_empty() { empty_looks + 1 } else { 0 };
-            for (pid, is_dead) in strays {
-                if is_dead && !alive.contains(&pid) {
-                    dead.insert(pid);
-                } else if alive.insert(pid) {
-                    let _ = kill(pid, Signal::SIGKILL); // It may have ended by itself since.
-                }
-                // Until it is reaped, its own children are still its own: the next look finds them as ours.
-                let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
-            }
-            let _ = sched_yield(); // Never fails on Linux; lets the killed ones end.
-        }
-        (Some(alive.len() as u64), Some(dead.len() as u64))
-    }
-
-    /// How many System V objects are new since the last look, and not known to be somebody else's.
-    ///
-    /// They carry no token, so it is asked once the strays have ended: whose maker lives is a stranger's.
+    /// It is asked once the strays have ended: whose maker lives is a stranger's.
     pub(super) fn new_system_v(&mut self) -> Option<u64> {
-        let now = system_v_objects();
-        let before = std::mem::replace(&mut self.system_v, now);
-        let (before, now) = before.zip(self.system_v.as_ref())?;
-        let new = now.iter().filter(|(object, maker)| !before.contains_key(*object) && maker.may_be_ours());
-        Some(new.count() as u64)
+        let before = std::mem::replace(&mut self.0, system_v_objects());
+        let (before, now) = before.zip(self.0.as_ref())?;
+        let mut new = now.iter().filter(|(object, _)| !before.contains_key(*object));
+        (!new.any(|(_, maker)| maker.may_be_ours())).then_some(0)
     }
 }
 
@@ -97,44 +95,42 @@ fn queues(run: &Run) -> u64 {
     ours.filter(|&name| mq_unlink(name).is_ok()).count() as u64
 }
 
-/// Every direct child with whether it is dead, a zombie or about to be one; none where /proc cannot be read.
-fn children_of_this_process() -> Option<Vec<(Pid, bool)>> {
+/// None where /proc cannot be read.
+fn children_of_this_process() -> Option<Vec<Process>> {
     let own = getpid().as_raw();
     let listed = Process::myself().and_then(|me| me.task_main_thread()?.children());
     if let Ok(children) = listed {
-        let stats = children.into_iter().filter_map(|pid| Process::new(pid as i32).ok()?.stat().ok());
-        return Some(stats.map(|stat| (Pid::from_raw(stat.pid), is_dead(&stat))).collect());
+        return Some(children.into_iter().filter_map(|pid| Process::new(pid as i32).ok()).collect());
     }
     // A kernel without that list: look at every process.
-    let stats = all_processes().ok()?.filter_map(|process| process.ok()?.stat().ok());
-    let ours = stats.filter(|stat| stat.ppid == own);
-    Some(ours.map(|stat| (Pid::from_raw(stat.pid), is_dead(&stat))).collect())
+    let is_ours = |process: &Process| process.stat().is_ok_and(|stat| stat.ppid == own);
+    Some(all_processes().ok()?.filter_map(Result::ok).filter(is_ours).collect())
 }
 
-/// Whoever dies with its parent has the signal pending when the parent's end is known.
-fn is_dead(stat: &Stat) -> bool {
+/// A zombie, or about to be one: whoever dies with its parent has the signal pending when the parent's end is known.
+fn is_dead(process: &Process) -> bool {
     let killed = |pending: u64| pending & (1 << (Signal::SIGKILL as u32 - 1)) != 0;
-    let pending = Process::new(stat.pid).and_then(|process| process.status());
-    matches!(stat.state(), Ok(ProcState::Zombie)) || pending.is_ok_and(|it| killed(it.sigpnd) || killed(it.shdpnd))
+    let is_zombie = process.stat().is_ok_and(|stat| matches!(stat.state(), Ok(ProcState::Zombie)));
+    is_zombie || process.status().is_ok_and(|it| killed(it.sigpnd) || killed(it.shdpnd))
 }
 
-/// Kills every process that carries the run's token in its environment: for the janitor, whose children they are not.
-pub(super) fn kill_by_token(run: &Run) {
-    let mark = format!("{TOKEN}={}", run.token);
-    let own = getpid().as_raw();
+/// Kills every process of the run: for the janitor, whose children they are not.
+pub(super) fn kill_marked(run: &Run) {
     // Again until none is found: one may have forked while it was looked for. Bounded, as all cleaning is.
     for _ in 0..100 {
-        let processes = all_processes().into_iter().flatten().filter_map(Result::ok);
-        let carries = |pid: i32| {
-            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment.split(|&byte| byte == 0).any(|entry| entry == mark.as_bytes())
-        };
-        let found: Vec<i32> = processes.map(|p| p.pid).filter(|&pid| pid != own && carries(pid)).collect();
-        if found.is_empty() {
-            return;
+        let processes: Vec<Process> = all_processes().into_iter().flatten().filter_map(Result::ok).collect();
+        let mut found = 0;
+        for process in &processes {
+            // Held before it is looked at: its number may soon be another's.
+            let Some(held) = rustix::process::Pid::from_raw(process.pid) else { continue };
+            let Ok(held) = pidfd_open(held, PidfdFlags::empty()) else { continue };
+            if run.has_marked(process) && !is_dead(process) {
+                found += 1;
+                let _ = pidfd_send_signal(held, rustix::process::Signal::KILL); // It may have ended since.
+            }
         }
-        for pid in found {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL); // It may have ended since.
+        if found == 0 {
+            return;
         }
     }
 }

@@ -2,12 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
 
 use clap::ColorChoice;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
+use nix::sys::stat::{SFlag, fstat};
 
 use super::Stop;
 use super::signals::Signals;
@@ -59,21 +62,44 @@ impl Output {
     }
 
     fn write_within(&mut self, patience: PollTimeout, text: &str, signals: &Signals) -> Result<(), Stop> {
-        const CHUNK: usize = 4096; // PIPE_BUF: a pipe that polls as writable takes so much without blocking.
-        for chunk in text.as_bytes().chunks(CHUNK) {
+        let mut own = self.opened_again();
+        // Whoever says that it takes more takes so much without waiting: a pipe PIPE_BUF, a terminal a byte.
+        let most = if own.is_some() || !self.is_terminal() { 4096 } else { 1 };
+        let mut rest = text.as_bytes();
+        while !rest.is_empty() {
             self.wait_until_writable(patience, signals)?;
-            let written = match self {
-                Output::Stdout(stdout) => stdout.write_all(chunk).and_then(|()| stdout.flush()),
-                Output::Stderr(stderr) => stderr.write_all(chunk),
-                Output::File(file) => file.write_all(chunk),
+            let piece = &rest[..rest.len().min(most)];
+            let written = match (&mut own, &mut *self) {
+                (Some(own), _) => own.write(piece),
+                (None, Output::Stdout(stdout)) => {
+                    stdout.write_all(piece).and_then(|()| stdout.flush()).map(|()| piece.len())
+                }
+                (None, Output::Stderr(stderr)) => stderr.write(piece),
+                (None, Output::File(file)) => file.write(piece),
             };
             match written {
+                Ok(bytes) => rest = &rest[bytes..],
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // It had room, but not for this; a signal may come meanwhile.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => pause(signals),
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => return Err(Stop::ReaderGone),
                 Err(error) => return Err(Stop::CannotWrite(error)),
-                Ok(()) => {}
             }
         }
         Ok(())
+    }
+
+    /// A terminal or a pipe once more, so that O_NONBLOCK is ours alone: set on the old one, it would be everybody's who
+    /// has it. None of a file, which is at its place in the old one alone; of a socket; of another user's terminal.
+    pub(crate) fn opened_again(&self) -> Option<File> {
+        let is_pipe =
+            || fstat(self).is_ok_and(|status| SFlag::from_bits_truncate(status.st_mode).contains(SFlag::S_IFIFO));
+        if !self.is_terminal() && !is_pipe() {
+            return None;
+        }
+        let path = format!("/proc/self/fd/{}", self.as_fd().as_raw_fd());
+        let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        File::options().write(true).custom_flags(flags.bits()).open(path).ok()
     }
 
     fn wait_until_writable(&self, patience: PollTimeout, signals: &Signals) -> Result<(), Stop> {
@@ -98,6 +124,12 @@ impl Output {
             }
         }
     }
+}
+
+/// Ends early if a signal comes.
+fn pause(signals: &Signals) {
+    const MS: u8 = 10;
+    let _ = poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], MS); // Interrupted is as good as over.
 }
 
 impl AsFd for Output {

@@ -101,7 +101,22 @@ impl Performance {
                     Err(why) => return Ok(Next::Over(Some(why))),
                 }
             }
+            // First the status, then the rest of what was told: nothing comes after the end. Asked for before the wait,
+            // since whoever wrote in the meantime may have taken the signal that told of it.
+            let ended = self.child.try_wait().map_err(Stop::CannotWatch)?;
             let now_ns = SystemClock.now_ns();
+            if ended.is_none() && now_ns < self.deadline_ns {
+                self.wait(signals, self.deadline_ns - now_ns)?;
+            }
+            if let Some(flooded) = self.read() {
+                return Ok(Next::Over(Some(flooded)));
+            }
+            if self.unparsed[self.searched..].contains(&b'\n') {
+                continue; // Also after the deadline: it was told before this process looked, which may have been stopped.
+            }
+            if let Some(status) = ended {
+                return Ok(Next::Over(self.judge(status)));
+            }
             if now_ns >= self.deadline_ns {
                 let why = if self.events_open {
                     format!("no answer in {} s", self.deadline_s)
@@ -109,20 +124,6 @@ impl Performance {
                     "closed its event channel and lived on".to_owned()
                 };
                 return Ok(Next::Over(Some(self.with_print(why))));
-            }
-            // First the status, then the rest of what was told: nothing comes after the end. Asked for before the wait,
-            // since whoever wrote in the meantime may have taken the signal that told of it.
-            let ended = self.child.try_wait().map_err(Stop::CannotWatch)?;
-            if ended.is_none() {
-                self.wait(signals, self.deadline_ns - now_ns)?;
-            }
-            if let Some(flooded) = self.read() {
-                return Ok(Next::Over(Some(flooded)));
-            }
-            if let Some(status) = ended
-                && !self.unparsed[self.searched..].contains(&b'\n')
-            {
-                return Ok(Next::Over(self.judge(status)));
             }
         }
     }

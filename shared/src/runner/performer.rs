@@ -62,6 +62,7 @@ fn prepare(demos: &'static [Demo], options: &Options) -> Result<(&'static Demo, 
     let run = Run::inherited().context("--perform is for the runner alone: name a demonstration without it")?;
     die_with_parent(run.runner)?;
     unblock_all()?;
+    run.mark()?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).context("forbidding core dumps")?;
     let events = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().context("the event channel")?);
     let nothing = std::fs::File::open("/dev/null").context("/dev/null")?;

@@ -7,8 +7,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpid, getppid};
+use procfs::process::{LimitValue, Process};
 
 /// One run of one program.
 #[derive(Clone, Debug)]
@@ -53,6 +55,31 @@ impl Run {
     /// What names in the system begin with.
     pub(super) fn prefix(&self) -> String {
         format!("{}-", self.token)
+    }
+
+    /// Marks this process and all its descendants to come as the run's.
+    ///
+    /// A resource limit stays through fork, exec and setsid, whatever becomes of the environment. This one is for threads
+    /// of a real-time class, which are ended after so many microseconds of CPU time without a break: days of it, so that
+    /// it limits nobody. Its number is the run's.
+    pub(super) fn mark(&self) -> Result<()> {
+        let mark = self.marking_limit()?;
+        setrlimit(Resource::RLIMIT_RTTIME, mark, mark).context("marking the demonstration's processes")
+    }
+
+    /// Whether that process carries the mark; a dead one does too, until it is reaped.
+    pub(super) fn has_marked(&self, process: &Process) -> bool {
+        let limit = process.limits().map(|limits| limits.max_realtime_timeout.hard_limit);
+        matches!((limit, self.marking_limit()), (Ok(LimitValue::Value(limit)), Ok(mark)) if limit == mark)
+    }
+
+    /// Below what this process may have, which is the runner's own limit in the runner and in its janitor.
+    fn marking_limit(&self) -> Result<u64> {
+        const HALF_A_MONTH_US: u64 = 1 << 40;
+        let (_, allowed) = getrlimit(Resource::RLIMIT_RTTIME)?;
+        let most = allowed.min(HALF_A_MONTH_US);
+        let number = self.token.rsplit('-').next().and_then(|random| u64::from_str_radix(random, 16).ok());
+        Ok(most - number.context("a token without a number")? % (most / 2 + 1))
     }
 
     /// Removes the temporary directory with all that is in it.
