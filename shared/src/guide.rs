@@ -60,6 +60,7 @@ mod tests {
                 unit: "ns".to_owned(),
                 steps: 1,
                 samples: vec![median],
+                rounds: vec![0],
                 median,
                 low: None,
                 high: None,

@@ -147,8 +147,9 @@ impl<'a> Contest<'a> {
         ensure!(budget.rounds > 0 && budget.events > 0, "a budget of nothing measures nothing");
         let calibration = Calibration::of(clock);
         let mut entries = prepare_all(self.rivals, budget, self.timing)?;
+        let turn_ns = budget.time_ns / (FEWEST_ROUNDS * entries.len().max(1)) as u64;
         for entry in &mut entries {
-            entry.warm_up(clock, &calibration, budget, self.timing)?;
+            entry.warm_up(clock, &calibration, budget, self.timing, turn_ns)?;
         }
         let children = entries.iter().flat_map(Entry::children).copied().collect();
         let watch = Watch::start(clock, children);
@@ -178,7 +179,7 @@ fn take_rounds(entries: &mut [Entry<'_>], clock: &dyn Clock, budget: &Budget, ti
                 return Ok(());
             }
             if let Some(entry) = entries[index].running() {
-                entry.take_turn(clock, budget, timing)?;
+                entry.take_turn(clock, timing)?;
             }
         }
     }
@@ -199,7 +200,7 @@ pub struct Budget {
     pub time_ns: u64,
     /// A batch lasts at least so long: one stray interrupt of some microseconds must not show.
     pub sample_ns: u64,
-    /// Events that a rival times in one turn, after one that is not timed.
+    /// Events that a rival times in one turn at most, after one that is not timed.
     pub events: u64,
     /// The longest warm-up of one rival, but for two windows, which it always takes.
     pub warm_up_ns: u64,

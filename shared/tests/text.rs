@@ -301,7 +301,7 @@ fn check_content(content: &Value) {
                     has_keys(row, "label skipped");
                 } else {
                     let row = &without(row, "detail");
-                    has_keys(row, "label key role placement cpus unit steps samples median low high p99 cpu_ns");
+                    has_keys(row, "label key role placement cpus unit steps samples rounds median low high p99 cpu_ns");
                 }
             }
         }

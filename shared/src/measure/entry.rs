@@ -31,6 +31,8 @@ pub(super) struct Runner<'a> {
     pinning: Pinning,
     ready: Ready<'a>,
     steps: u64,
+    /// In one turn: of a slow one fewer, so that there are rounds enough.
+    events: u64,
     /// A batch that took less was sized while something stalled the machine; no event is too short.
     shortest_ns: u64,
     /// Reserved and touched before the first turn: storing a sample must not fault a page in.
@@ -75,6 +77,7 @@ fn prepare<'a>(rival: Rival<'a>, budget: &Budget, timing: Timing) -> Result<Entr
         pinning,
         ready,
         steps: 1,
+        events: budget.events,
         shortest_ns: 0,
         samples,
         rounds,
@@ -95,9 +98,10 @@ impl<'a> Entry<'a> {
         calibration: &Calibration,
         budget: &Budget,
         timing: Timing,
+        turn_ns: u64,
     ) -> Result<()> {
         let Entry::Running(runner) = self else { return Ok(()) };
-        let Err(error) = runner.warm_up(clock, calibration, budget, timing) else { return Ok(()) };
+        let Err(error) = runner.warm_up(clock, calibration, budget, timing, turn_ns) else { return Ok(()) };
         let Some(why) = refused(&error) else { return Err(error) };
         *self = Entry::Skipped { name: runner.name.clone(), placement: runner.placement, why };
         Ok(())
@@ -135,7 +139,14 @@ impl Runner<'_> {
     }
 
     /// Doubles the batch until it lasts long enough, then waits until three windows in a row agree within 5 %.
-    fn warm_up(&mut self, clock: &dyn Clock, calibration: &Calibration, budget: &Budget, timing: Timing) -> Result<()> {
+    fn warm_up(
+        &mut self,
+        clock: &dyn Clock,
+        calibration: &Calibration,
+        budget: &Budget,
+        timing: Timing,
+        turn_ns: u64,
+    ) -> Result<()> {
         let _pinned = self.pinning.own.pin()?;
         let start_ns = clock.now_ns();
         let long_enough_ns = budget.sample_ns.max(CLOCK_READS * calibration.cost_ns.max(calibration.resolution_ns));
@@ -144,7 +155,8 @@ impl Runner<'_> {
         }
         let mut windows = Vec::new();
         loop {
-            let window_ns = self.window(clock, budget, timing)?;
+            let window_ns = self.window(clock, timing)?;
+            self.events = (turn_ns / window_ns.max(1)).clamp(1, budget.events);
             if timing == Timing::Batches && window_ns < long_enough_ns {
                 let (label, steps) = (&self.name.label, self.steps);
                 let possible = steps / OPERATIONS_PER_NS <= long_enough_ns;
@@ -163,17 +175,17 @@ impl Runner<'_> {
     }
 
     /// One batch, or the median of one turn's events.
-    fn window(&mut self, clock: &dyn Clock, budget: &Budget, timing: Timing) -> Result<u64> {
+    fn window(&mut self, clock: &dyn Clock, timing: Timing) -> Result<u64> {
         match timing {
             Timing::Batches => self.time(clock, self.steps),
             Timing::Events => {
-                let events: Result<Vec<f64>> = (0..budget.events).map(|_| Ok(self.time(clock, 1)? as f64)).collect();
+                let events: Result<Vec<f64>> = (0..self.events).map(|_| Ok(self.time(clock, 1)? as f64)).collect();
                 Ok(stats::median(&events?).value as u64)
             }
         }
     }
 
-    pub(super) fn take_turn(&mut self, clock: &dyn Clock, budget: &Budget, timing: Timing) -> Result<()> {
+    pub(super) fn take_turn(&mut self, clock: &dyn Clock, timing: Timing) -> Result<()> {
         let _pinned = self.pinning.own.pin()?;
         let samples = match timing {
             Timing::Batches => 1,
@@ -181,7 +193,7 @@ impl Runner<'_> {
                 // After the others' turns the caches are theirs and the peer is long asleep: one such event in each
                 // hundred would be the 99th percentile.
                 self.time(clock, 1)?;
-                budget.events
+                self.events
             }
         };
         let cpu_before = self.cpu_ns_so_far(clock);

@@ -58,11 +58,13 @@ impl Figures {
         &self.samples
     }
 
+    /// The median of the rounds' medians, with the interval that they give: events of one round are disturbed together,
+    /// so however many they are, they tell little more than one.
     pub fn median(&self) -> Median {
-        stats::median(&self.samples)
+        stats::median(&self.by_round())
     }
 
-    /// The median of each round: what ratios and slopes are made of.
+    /// The median of each round: what medians, ratios and slopes are made of.
     pub fn by_round(&self) -> Vec<f64> {
         let ends = self.rounds.iter().skip(1).copied().chain([self.samples.len()]);
         self.rounds.iter().zip(ends).map(|(&from, to)| stats::median(&self.samples[from..to]).value).collect()
@@ -149,6 +151,7 @@ impl Row {
             unit: "ns".to_owned(),
             steps: figures.steps,
             samples: figures.samples.clone(),
+            rounds: figures.rounds.clone(),
             median: value,
             low,
             high,

@@ -12,6 +12,7 @@ use super::entry::prepare_all;
 use super::spoilers::{Counters, Ticks};
 use super::*;
 use crate::report::ComparisonRow;
+use crate::stats;
 
 /// Each read costs the same; work is whatever a rival adds.
 #[derive(Default)]
@@ -283,6 +284,37 @@ fn events_are_timed_one_by_one_and_they_alone_have_a_99th_percentile() {
     let batches = contest(Timing::Batches, [steady("batch", &clock, 100)]).measure_with(&clock, &AMPLE).unwrap();
     assert_eq!(p99_of(&batches), None);
     assert_eq!(batches.comparison().title, "title");
+}
+
+#[test]
+fn a_slow_rival_gets_fewer_events_and_never_fewer_rounds() {
+    let clock = FakeClock::of_cost(0);
+    let budget = Budget { rounds: 20, time_ns: 16 * 3_000, events: 10, ..AMPLE };
+    let rivals = [steady("slow", &clock, 1_000), steady("fast", &clock, 1)];
+    let measured = contest(Timing::Events, rivals).measure_with(&clock, &budget).unwrap();
+    let rounds = |label| row(&measured, label).by_round().len();
+    assert!(rounds("slow") >= FEWEST_ROUNDS && rounds("fast") >= FEWEST_ROUNDS);
+    assert_eq!(row(&measured, "slow").samples().len(), 3 * rounds("slow")); // What is its share of the time.
+    assert_eq!(row(&measured, "fast").samples().len(), 10 * rounds("fast"));
+    assert!(measured.ratio("slow", "fast", Placement::Free).unwrap().clear);
+}
+
+#[test]
+fn events_of_one_round_count_as_one() {
+    let clock = FakeClock::of_cost(0);
+    let calls = Cell::new(0_u64);
+    // Whole rounds are disturbed: most events take 100 ns, those of every third turn 300.
+    let turn = |steps| {
+        calls.set(calls.get() + 1);
+        clock.work(if calls.get() / 11 % 3 == 0 { 300 } else { 100 });
+        Ok(steps)
+    };
+    let measured = contest(Timing::Events, [rival("it", turn)]).measure_with(&clock, &AMPLE).unwrap();
+    let figures = row(&measured, "it");
+    let pooled = stats::median(figures.samples());
+    assert_eq!((pooled.low, pooled.high), (Some(100.0), Some(100.0)));
+    let over_rounds = figures.median();
+    assert_eq!((over_rounds.value, over_rounds.low, over_rounds.high), (100.0, Some(100.0), Some(300.0)));
 }
 
 #[test]

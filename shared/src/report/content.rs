@@ -171,9 +171,12 @@ pub struct MeasuredRow {
     /// Raw, in the order in which they were taken; of one operation each.
     #[serde(serialize_with = "digits::all")]
     pub samples: Vec<f64>,
+    /// Where each round starts in `samples`.
+    pub rounds: Vec<usize>,
+    /// The median of the rounds' medians.
     #[serde(serialize_with = "digits::number")]
     pub median: f64,
-    /// The exact 95 % rank interval of the median; none of fewer than six samples.
+    /// Its exact 95 % rank interval, of this run; none of fewer than six rounds.
     #[serde(serialize_with = "digits::perhaps")]
     pub low: Option<f64>,
     #[serde(serialize_with = "digits::perhaps")]

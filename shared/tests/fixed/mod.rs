@@ -208,6 +208,7 @@ fn start_cost() -> DemoReport {
             cpus: if placement == Placement::Free { vec![] } else { vec![1, 0] },
             unit: "ns".to_owned(),
             steps: 1,
+            rounds: (0..samples.len()).collect(),
             samples,
             median,
             low,
