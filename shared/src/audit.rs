@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::report::{Report, Status};
+use crate::report::{DemoReport, Effort, Report, Status};
+use crate::runner::most_bytes;
 use crate::wording;
 
 /// Runs every demonstration of the program in quick effort, as a user would, and returns all that is wrong.
@@ -30,6 +31,7 @@ pub fn failures(program: &str) -> Vec<String> {
             Status::Failed => wrong.push(format!("{}: {why}", demo.name)),
         }
     }
+    wrong.extend(report.demos.iter().filter_map(tells_too_much));
     wrong.extend(wording::complaints(&report));
     if report.leftovers.found() > 0 {
         wrong.push(format!("left behind: {}", report.leftovers.in_words()));
@@ -38,4 +40,10 @@ pub fn failures(program: &str) -> Vec<String> {
         wrong.push(format!("{} ended with {}", Path::new(program).display(), output.status));
     }
     wrong
+}
+
+/// Nobody who is honest may come near the limit at which a demonstration is taken for one that floods its channel.
+fn tells_too_much(demo: &DemoReport) -> Option<String> {
+    let (told, most) = (serde_json::to_vec(demo).map_or(0, |text| text.len()), most_bytes(Effort::Quick));
+    (told > most / 4).then(|| format!("{}: {told} bytes told, of {most} that are allowed", demo.name))
 }

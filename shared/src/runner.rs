@@ -30,6 +30,7 @@ use janitor::Janitor;
 use leftovers::{SystemV, end_strays};
 pub(crate) use looked_up::print;
 pub(crate) use output::Output;
+pub(crate) use performance::most_bytes;
 use performance::{Next, Performance};
 pub(crate) use run::TOUR;
 use run::{Run, die_with_tour};

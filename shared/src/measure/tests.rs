@@ -306,7 +306,7 @@ fn events_of_one_round_count_as_one() {
     // Whole rounds are disturbed: most events take 100 ns, those of every third turn 300.
     let turn = |steps| {
         calls.set(calls.get() + 1);
-        clock.work(if calls.get() / 11 % 3 == 0 { 300 } else { 100 });
+        clock.work(if (calls.get() / 11).is_multiple_of(3) { 300 } else { 100 });
         Ok(steps)
     };
     let measured = contest(Timing::Events, [rival("it", turn)]).measure_with(&clock, &AMPLE).unwrap();

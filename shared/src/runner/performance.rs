@@ -17,8 +17,8 @@ use super::run::Run;
 use super::signals::Signals;
 use crate::cli::Options;
 use crate::demo::Demo;
-use crate::measure::SystemClock;
-use crate::report::Event;
+use crate::measure::{Budget, SystemClock};
+use crate::report::{Effort, Event};
 
 /// A running demonstration, as its runner sees it.
 pub(super) struct Performance {
@@ -34,6 +34,7 @@ pub(super) struct Performance {
     told_events: usize,
     last_word: bool,
     events_open: bool,
+    most_bytes: usize,
     deadline_ns: u64,
     deadline_s: u64,
 }
@@ -45,9 +46,17 @@ pub(super) enum Next {
     Over(Option<String>),
 }
 
-// No demonstration tells a hundredth of this; who does is flooding, and the runner's memory is not theirs.
+// No demonstration tells a quarter of these; who does is flooding, and the runner's memory is not theirs.
 const MOST_EVENTS: usize = 10_000;
-const MOST_BYTES: usize = 16 << 20;
+
+/// Samples make most of what is told, and the effort decides how many: four times those of two contests of 64 rows each.
+pub(crate) fn most_bytes(effort: Effort) -> usize {
+    const BYTES_OF_A_SAMPLE: usize = 10; // Six digits, a point, a comma, and what may stand around them.
+    const ROWS: usize = 2 * 64;
+    let Budget { rounds, events, .. } = Budget::of(effort);
+    (4 << 20) + 4 * ROWS * rounds * events as usize * BYTES_OF_A_SAMPLE
+}
+
 const MOST_PRINTED: usize = 64 << 10;
 const GRACE_NS: u64 = 1_000_000_000; // For a process that has closed its channel to end.
 
@@ -82,6 +91,7 @@ impl Performance {
             told_events: 0,
             last_word: false,
             events_open: true,
+            most_bytes: most_bytes(options.effort),
             deadline_ns: SystemClock.now_ns() + deadline_s * 1_000_000_000,
             deadline_s,
         })
@@ -174,8 +184,8 @@ impl Performance {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => self.close_events(), // Reset by the other side: as closed.
             }
-            if self.told_bytes >= MOST_BYTES {
-                return Some(format!("flooded its event channel with over {} MiB", MOST_BYTES >> 20));
+            if self.told_bytes >= self.most_bytes {
+                return Some(format!("flooded its event channel with over {} MiB", self.most_bytes >> 20));
             }
         }
         while let Ok(count @ 1..) = self.output.read(&mut buffer) {
