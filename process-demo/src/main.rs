@@ -6,10 +6,13 @@ mod clone;
 mod copy_on_write;
 mod crash;
 mod exit_number;
+mod family;
 mod fork_with_threads;
 mod inherit;
 mod limits;
+mod management;
 mod memory;
+mod orphans;
 mod proc_field;
 mod server;
 mod server_crash;
@@ -37,6 +40,8 @@ const DEMOS: &[shared::Demo] = &[
     crash::DEMO,
     supervise::DEMO,
     zombies::DEMO,
+    orphans::DEMO,
+    management::DEMO,
     limits::DEMO,
     split::DEMO,
     web_server::DEMO,

@@ -250,12 +250,15 @@ impl<W> Crew<W> {
     }
 
     fn add_process(&mut self, work: impl FnOnce()) -> Result<()> {
+        let lines = &mut self.workers;
         let work = || {
+            lines.clear(); // Only its maker has the other end of a line: so it ends for whoever outlives its maker.
             work();
             0
         };
         // SAFETY: of what exists twice now, the child uses its line, and what `enlist` lends it by shared reference. It
-        // leaves by `_exit`, so it never drops, and thus never gives back, what its maker holds in shared memory.
+        // drops its copies of the lines' other ends, which are files, and leaves by `_exit`: so it never drops, and thus
+        // never gives back, what its maker holds in shared memory.
         let child = unsafe { child::fork(work) }.context("forking a worker")?;
         self.processes.push(Process::Running(child));
         Ok(())
@@ -312,8 +315,7 @@ impl<W> Crew<W> {
     /// If it comes to neither within ten seconds.
     pub fn until_asleep_in(&self, worker: usize, call: i64, clock: SystemClock) -> Result<Progress> {
         let look = || -> Result<_> {
-            let line = PollFd::new(self.workers[worker].line.as_fd(), PollFlags::POLLIN);
-            if self.workers[worker].has_left || poll(&mut [line], PollTimeout::ZERO)? > 0 {
+            if self.is_over(worker)? {
                 return Ok(Some(Progress::Over));
             }
             Ok(self.sleep_of(worker)?.and_then(|sleep| match sleep.call {
@@ -322,6 +324,15 @@ impl<W> Crew<W> {
             }))
         };
         look_until(clock, look)?.context("a worker neither slept nor answered within ten seconds")
+    }
+
+    /// Whether it has answered what it was told, or has ended: then to hear it takes no waiting.
+    ///
+    /// # Errors
+    /// If the kernel cannot look (ENOMEM).
+    pub fn is_over(&self, worker: usize) -> Result<bool> {
+        let Worker { line, has_left, .. } = &self.workers[worker];
+        Ok(*has_left || poll(&mut [PollFd::new(line.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO)? > 0)
     }
 
     /// None while it is awake, has ended, or waits for its next task.
