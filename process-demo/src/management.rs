@@ -41,7 +41,10 @@ fn run(stage: &mut Stage) -> Result<()> {
     let mut rows = Vec::new();
     for (who, kind, make) in ACTORS {
         let reaches = make().and_then(|scene| acts::try_all(scene, stage.clock()));
-        let reaches = family::tried(reaches.with_context(|| format!("acting as {who}")))?;
+        let reaches = match who {
+            PARENT => Ok(reaches?), // Refused, there is nothing to compare with.
+            _ => family::tried(reaches).with_context(|| format!("acting as {who}"))?,
+        };
         rows.push(Row { who, kind, reaches: reaches.map_or_else(|why| vec![Err(why)], Vec::from) });
         family::wait_for_the_adopted(stage.clock())?;
     }
@@ -50,10 +53,10 @@ fn run(stage: &mut Stage) -> Result<()> {
     let (acts, differ) = compare(&rows);
     stage.rule(Claim::ManagementDiffers, judge(acts, &differ))?;
     stage.headline(format!("{} of {acts} acts reach no thread alone", differ.len()));
+    let which = if differ.is_empty() { "none".to_owned() } else { differ.join(", ") };
     stage.answer(format!(
-        "Of {acts} acts that reach one process alone, {} reach no single thread: {}. Only {} can wait for a process.",
+        "Of {acts} acts that reach one process alone, {} reach no single thread: {which}. Only {} can wait for a process.",
         differ.len(),
-        differ.join(", "),
         waiters.join(" and ")
     ));
     stage.advise("Want to stop, limit or end it alone? Make it a process: copy `child`.");
@@ -134,4 +137,36 @@ fn judge(acts: usize, differ: &[&str]) -> Ruling {
         (_, count) => Ruling::in_part(format!("true of {count} of {acts} acts"), because),
     };
     ruling.by(differ.len() as f64, "acts")
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::Verdict;
+
+    use super::*;
+
+    /// A parent that reaches a process by all acts, and a thread of which each act reaches what is said.
+    fn world(of_thread: [Reach; 6]) -> Vec<Row> {
+        let of_process = [(); 6].map(|()| Ok(Reach::Alone)).into();
+        let of_thread = of_thread.map(Ok).into();
+        let [parent, thread] = [(PARENT, Kind::Processes, of_process), (OWN_THREAD, Kind::Threads, of_thread)]
+            .map(|(who, kind, reaches)| Row { who, kind, reaches });
+        vec![parent, thread]
+    }
+
+    fn verdict(rows: &[Row]) -> Verdict {
+        let (acts, differ) = compare(rows);
+        judge(acts, &differ).verdict
+    }
+
+    #[test]
+    fn it_holds_from_half_of_the_acts_on_and_is_refuted_by_none() {
+        use Reach::{Alone, Whole};
+        let refused = || Reach::Refused("ENOENT".to_owned());
+        let seen = world([Alone, refused(), Whole, Alone, Whole, Whole]);
+        assert_eq!((compare(&seen), verdict(&seen)), ((5, vec!["stop", "limit", "end"]), Verdict::Holds));
+        assert_eq!(verdict(&world([Alone, Alone, Whole, Alone, Alone, Alone])), Verdict::Qualified);
+        assert_eq!(verdict(&world([Alone, refused(), Alone, Alone, Alone, Alone])), Verdict::Refuted);
+        assert_eq!(verdict(&seen[..1]), Verdict::Undecided); // No thread could be tried.
+    }
 }

@@ -193,8 +193,6 @@ fn end_a_thread_that_forked(stage: &mut Stage) -> Result<bool> {
     // Ten seconds are only a bound: the kernel sends the signal as the thread ends.
     let killed = !too_early && crew.ask(1, was_killed, [first, 10, 0])?.value()? == 1;
     let spared = crew.ask(1, was_killed, [second, 0, 0])?.value()? == 0;
-    drop(crew);
-    family::wait_for_the_adopted(stage.clock())?;
     let got = format!(
         "the child of the thread that ended {}, the other's {}",
         if killed { "was killed" } else { "was not killed by it" },
@@ -205,5 +203,22 @@ fn end_a_thread_that_forked(stage: &mut Stage) -> Result<bool> {
     if holds {
         stage.note("So a program that forks such children from a pool's thread loses them when the pool shrinks.");
     }
+    drop(crew);
+    family::wait_for_the_adopted(stage.clock())?; // The other child ends with its process.
     Ok(holds)
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::Verdict;
+
+    use super::*;
+
+    #[test]
+    fn an_orphan_that_ends_refutes_it_and_a_signal_that_was_asked_for_qualifies_it() {
+        let verdict = |made, went_on, asked_ended| judge(made, went_on, asked_ended).verdict;
+        assert_eq!(verdict(3, 2, true), Verdict::Refuted);
+        assert_eq!(verdict(2, 2, true), Verdict::Qualified);
+        assert_eq!(verdict(3, 3, false), Verdict::Holds);
+    }
 }

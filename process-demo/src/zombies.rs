@@ -192,3 +192,21 @@ fn judge(kept_by_the_dead: bool, reuse: &Tried<Reuse>) -> (Ruling, &'static str)
     };
     (ruling, after)
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::Verdict;
+
+    use super::*;
+
+    #[test]
+    fn a_pid_that_two_have_refutes_it_and_one_that_is_kept_or_given_again_qualifies_it() {
+        let verdict = |kept, given_twice, given_again| judge(kept, &Ok(Reuse { given_twice, given_again })).0.verdict;
+        assert_eq!(verdict(true, true, true), Verdict::Refuted);
+        assert_eq!(verdict(true, false, true), Verdict::Qualified);
+        assert_eq!(verdict(false, false, true), Verdict::Qualified);
+        assert_eq!(verdict(false, false, false), Verdict::Holds);
+        let (ruling, after) = judge(true, &Err("no namespace".to_owned()));
+        assert_eq!((ruling.verdict, after), (Verdict::Qualified, "Whether the pid is given again was not tried"));
+    }
+}

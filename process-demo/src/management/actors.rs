@@ -117,6 +117,6 @@ fn number(pid: Option<Pid>) -> Result<u64> {
     Ok(pid.context("a process has ended")?.as_raw().unsigned_abs().into())
 }
 
-fn pid_of(number: u64) -> Pid {
+pub fn pid_of(number: u64) -> Pid {
     Pid::from_raw(number as i32)
 }

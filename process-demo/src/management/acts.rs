@@ -15,7 +15,7 @@ use process_demo::pidfd::PidFd;
 use shared::Tried;
 use shared::measure::SystemClock;
 
-use super::actors::{Actor, Scene};
+use super::actors::{Actor, Scene, pid_of};
 
 /// In the order of the columns.
 pub const ACTS: [&str; 6] = ["wait for", "see it end", "stop", "priority", "limit", "end"];
@@ -111,22 +111,18 @@ impl Scene {
     }
 }
 
-fn pid(number: u64) -> Pid {
-    Pid::from_raw(number as i32)
-}
-
 fn wait(own: &mut Actor, [_, id, _]: Arguments) -> Result<u64> {
     // A look, which takes nothing: for who may not wait, the answer is ECHILD at once.
     let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT | WaitPidFlag::__WALL;
     match own.other_thread.take() {
         Some(thread) => thread.join().unwrap(),
-        None => drop(waitid(Id::Pid(pid(id)), look)?),
+        None => drop(waitid(Id::Pid(pid_of(id)), look)?),
     }
     Ok(0)
 }
 
 fn open(own: &mut Actor, [_, id, _]: Arguments) -> Result<u64> {
-    own.descriptor = Some(PidFd::open(pid(id))?);
+    own.descriptor = Some(PidFd::open(pid_of(id))?);
     Ok(0)
 }
 
@@ -137,7 +133,7 @@ fn see(own: &mut Actor, _: Arguments) -> Result<u64> {
 
 fn send(_: &mut Actor, [process, id, signal]: Arguments) -> Result<u64> {
     if process == id {
-        kill(pid(process), Signal::try_from(signal as i32)?)?;
+        kill(pid_of(process), Signal::try_from(signal as i32)?)?;
     } else {
         // SAFETY: the call takes three integers. (nix has no tgkill.)
         Errno::result(unsafe { libc::tgkill(process as i32, id as i32, signal as i32) })?;
@@ -163,8 +159,8 @@ fn niceness(id: Pid) -> Result<i32> {
 }
 
 fn set_limit(_: &mut Actor, [_, id, _]: Arguments) -> Result<u64> {
-    let limit = limit_of(pid(id), None)?;
-    limit_of(pid(id), Some(libc::rlimit { rlim_cur: DESCRIPTORS.min(limit.rlim_max), ..limit }))?;
+    let limit = limit_of(pid_of(id), None)?;
+    limit_of(pid_of(id), Some(libc::rlimit { rlim_cur: DESCRIPTORS.min(limit.rlim_max), ..limit }))?;
     Ok(0)
 }
 
