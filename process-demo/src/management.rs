@@ -36,7 +36,8 @@ fn run(stage: &mut Stage) -> Result<()> {
     stage.note(
         "Everybody tries everything: wait for it, see it end by a descriptor (pidfd), stop it, set its priority, \
          limit its descriptors, end it. What came of it is looked up from outside, in /proc. The first rows act on a \
-         process, the last two on one of a process's threads. (The thread that is waited for is a third, which ends by itself.)",
+         process, the last two on one of a process's threads. (The thread that is waited for is a third, which ends by \
+         itself.)",
     );
     let mut rows = Vec::new();
     for (who, kind, make) in ACTORS {
@@ -55,7 +56,7 @@ fn run(stage: &mut Stage) -> Result<()> {
     stage.headline(format!("{} of {acts} acts reach no thread alone", differ.len()));
     let which = if differ.is_empty() { "none".to_owned() } else { differ.join(", ") };
     stage.answer(format!(
-        "Of {acts} acts that reach one process alone, {} reach no single thread: {which}. Only {} can wait for a process.",
+        "Of {acts} acts that reach one process alone, {} reach no thread alone: {which}. Only {} can wait for a process.",
         differ.len(),
         waiters.join(" and ")
     ));
