@@ -24,3 +24,5 @@ pub mod task; // A task that shares with its creator what the flags say: the one
 pub mod asleep; // Whether a thread sleeps in the kernel, and in which system call.
 #[path = "../stage/crew.rs"]
 pub mod crew; // Workers, as threads or as processes, that are handed a task as a function, and answer.
+#[path = "../stage/duel.rs"]
+pub mod duel; // Two sides that send a message back and forth, one at a time: a rival in a contest.

@@ -1,13 +1,25 @@
 //! What of a hop is the switch?
 
+use process_demo::duel::Between::{self, Nobody, Processes, Threads};
 use shared::measure::Measured;
 use shared::number::{chosen_with_unit, with_unit};
 use shared::stats::{self, Median};
-use shared::{Cell, Column, Placement, Stage, Table};
+use shared::{
+    Cell, Column,
+    Placement::{self, OtherCpu, SameCpu},
+    Stage, Table,
+};
 
-use super::hops::{Who, label};
+/// What the rows of a working set are called.
+pub fn of_set(bytes: usize) -> String {
+    if bytes == 0 { "no set".to_owned() } else { format!("{} each", chosen_with_unit("bytes", bytes as f64)) }
+}
 
-/// What a hop takes longer than the control, by working set.
+pub fn label(between: Between, set_bytes: usize) -> String {
+    between.label(&of_set(set_bytes))
+}
+
+/// What a hop takes longer than the baseline, by working set.
 pub struct Switch {
     set_bytes: usize,
     threads: Option<Median>,
@@ -32,62 +44,46 @@ impl Switch {
 }
 
 pub fn all(measured: &Measured, sets: &[usize]) -> Vec<Switch> {
-    let rounds = |who, set_bytes, placement| {
-        measured.figures(&label(who, set_bytes), placement).map(|figures| figures.by_round())
-    };
     let switch = |&set_bytes: &usize| {
-        let control = rounds(Who::Control, set_bytes, Placement::SameCpu);
-        let hop = |who, placement| half_difference(rounds(who, set_bytes, placement)?, control.clone()?);
-        let same = |who| rounds(who, set_bytes, Placement::SameCpu);
+        let rounds = |between, placement: Placement| {
+            measured.figures(&label(between, set_bytes), placement).map(|figures| figures.by_round())
+        };
+        // Half of the rounds' differences: a round has two hops. Both sides of one were measured next to each other.
+        let half_difference = |one: Option<Vec<f64>>, other: Option<Vec<f64>>| {
+            let halves: Vec<f64> = one?.iter().zip(&other?).map(|(one, other)| (one - other) / 2.0).collect();
+            (!halves.is_empty()).then(|| stats::median(&halves))
+        };
+        let hop = |between, placement| half_difference(rounds(between, placement), rounds(Nobody, SameCpu));
         Switch {
             set_bytes,
-            threads: hop(Who::Threads, Placement::SameCpu),
-            processes: hop(Who::Processes, Placement::SameCpu),
-            threads_apart: hop(Who::Threads, Placement::OtherCpu),
-            processes_apart: hop(Who::Processes, Placement::OtherCpu),
-            difference: same(Who::Processes)
-                .zip(same(Who::Threads))
-                .and_then(|(one, other)| half_difference(one, other)),
+            threads: hop(Threads, SameCpu),
+            processes: hop(Processes, SameCpu),
+            threads_apart: hop(Threads, OtherCpu),
+            processes_apart: hop(Processes, OtherCpu),
+            difference: half_difference(rounds(Processes, SameCpu), rounds(Threads, SameCpu)),
         }
     };
     sets.iter().map(switch).collect()
 }
 
-/// Half of the rounds' differences: a round has two hops. Both sides of a round were measured next to each other.
-fn half_difference(rounds: Vec<f64>, others: Vec<f64>) -> Option<Median> {
-    let halves: Vec<f64> = rounds.iter().zip(&others).map(|(one, other)| (one - other) / 2.0).collect();
-    (!halves.is_empty()).then(|| stats::median(&halves))
-}
-
 pub fn show(stage: &mut Stage, switches: &[Switch]) {
-    let table = |title: &str, heads: &[&str], figures: &dyn Fn(&Switch) -> Vec<Option<Median>>| {
-        let columns = [Column::x("working set", "bytes")].into_iter();
-        let cell = |figure: Option<Median>| figure.map_or(Cell::Nothing, Cell::from);
-        let row = |switch: &Switch| {
-            let cells = figures(switch).into_iter().map(cell);
-            [Cell::Number(switch.set_bytes as f64)].into_iter().chain(cells).collect()
-        };
-        Table {
-            title: title.to_owned(),
-            columns: columns.chain(heads.iter().map(|head| Column::value(*head, "ns"))).collect(),
-            rows: switches.iter().map(row).collect(),
-        }
+    let table = |title, heads: &[&str], figures: fn(&Switch) -> Vec<Option<Median>>| {
+        let columns = heads.iter().map(|head| Column::value(*head, "ns"));
+        let rows = switches.iter().map(|switch| {
+            let cells = figures(switch).into_iter().map(|figure| figure.map_or(Cell::Nothing, Cell::from));
+            [Cell::from(switch.set_bytes)].into_iter().chain(cells).collect()
+        });
+        Table::new(title, [Column::x("working set", "bytes")].into_iter().chain(columns), rows)
     };
-    stage.show(table(
-        "One switch on one CPU: a hop less its system calls",
-        &["threads", "processes", "more by process"],
-        &|switch| {
-            let value =
-                |figure: Option<Median>| figure.map(|Median { value, .. }| Median { value, low: None, high: None });
-            vec![value(switch.threads), value(switch.processes), switch.difference]
-        },
-    ));
+    let heads = ["threads", "processes", "more by process"];
+    stage.show(table("One switch on one CPU: a hop less its system calls", &heads, |switch| {
+        let value = |figure: Option<Median>| figure.map(|Median { value, .. }| Median { value, low: None, high: None });
+        vec![value(switch.threads), value(switch.processes), switch.difference]
+    }));
     if switches.iter().any(|switch| switch.threads_apart.is_some() || switch.processes_apart.is_some()) {
-        stage.table(table(
-            "One hop across two CPUs, less half of the baseline",
-            &["threads", "processes"],
-            &|switch| vec![switch.threads_apart, switch.processes_apart],
-        ));
+        stage.table(table("One hop across two CPUs, less half of the baseline", &heads[..2], |switch| {
+            vec![switch.threads_apart, switch.processes_apart]
+        }));
         stage.note(
             "On two CPUs the side that waits leaves its CPU idle, so a hop wakes a CPU too. And each side has its set in a \
              cache of its own there, where the baseline has both in one: with large sets a hop can even take less.",

@@ -12,7 +12,6 @@ pub const EXCEPTIONS: &[(&str, usize, usize)] = &[
     ("process-demo split", 718, 6),  // to be moved onto the crew.
     ("process-demo start-cost", 1051, 13), // nine tables for three claims; three of them will do.
     ("process-demo supervise", 910, 10), // a supervisor that is stopped, asked to stop and killed.
-    ("process-demo switch", 358, 4), // two rivals of its own, until a duel stands in the stage.
     ("process-demo web-server", 495, 3), // its own load generator.
     ("ipc-demo backpressure", 381, 2), // a port of its own for each of 14 mechanisms, until there is one list of them.
     ("ipc-demo boundaries", 328, 2), // two questions: one writer, and two.
