@@ -23,9 +23,6 @@ use shared::text::{self, Extent, Look};
 mod figures;
 #[path = "beside_handoff/idle.rs"]
 mod idle;
-#[allow(dead_code, reason = "the demonstration uses the rest")]
-#[path = "../src/round_trip/message.rs"]
-mod message;
 #[path = "beside_handoff/one_way.rs"]
 mod one_way;
 #[path = "beside_handoff/peer.rs"]

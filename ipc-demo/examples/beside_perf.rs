@@ -7,35 +7,12 @@ use std::io::ErrorKind;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
+use ipc_demo::pipe_pair::{PipeEnd, pipe_pair};
+use process_demo::duel::{BYTES, Between, Duel, Duels, Endpoint, Message};
 use shared::Placement::{self, Free, SameCpu};
 use shared::measure::{Pinning, SystemClock};
 use shared::number::{three_digits, with_unit};
 use shared::stats::{median, ratio};
-
-use bench::Bench;
-use exchange::Asker;
-
-#[allow(dead_code, reason = "the demonstration uses the rest")]
-#[path = "../src/round_trip/bench.rs"]
-mod bench;
-#[allow(dead_code, reason = "the demonstration uses the rest")]
-#[path = "../src/round_trip/desk.rs"]
-mod desk;
-#[allow(dead_code, reason = "the demonstration uses the rest")]
-#[path = "../src/round_trip/exchange.rs"]
-mod exchange;
-#[allow(dead_code, reason = "the demonstration uses the rest")]
-#[path = "../src/round_trip/futex.rs"]
-mod futex;
-#[allow(dead_code, reason = "the demonstration uses the rest")]
-#[path = "../src/round_trip/message.rs"]
-mod message;
-#[allow(dead_code, reason = "the demonstration uses the rest")]
-#[path = "../src/round_trip/pipe.rs"]
-mod pipe;
-#[allow(dead_code, reason = "the demonstration uses the rest")]
-#[path = "../src/round_trip/tally.rs"]
-mod tally;
 
 const PAIRS: usize = 15; // Single pairs scatter by half their value; the median of so many does not.
 const LOOPS: u64 = 30_000; // Some tenths of a second, beside which the start of a process vanishes.
@@ -56,12 +33,6 @@ fn main() -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Between {
-    Threads,
-    Processes,
 }
 
 /// Ours and perf's in turn, the order reversed every time; the median of the pairs' ratios.
@@ -92,18 +63,31 @@ fn compare(between: Between, placement: Placement) -> Result<String> {
 
 /// Nanoseconds per round trip by the code of our rows.
 fn ours(between: Between, pinning: Pinning) -> Result<f64> {
-    let bench = Bench::default();
-    let mut asker = match between {
-        Between::Threads => Asker::beside_thread(pinning, &bench, pipe::pair()?)?,
-        Between::Processes => Asker::beside_process(pinning, &bench, pipe::pair()?)?.0,
-    };
+    // SAFETY: the endpoints are pipes.
+    let duels = unsafe { Duels::new() };
+    let (ours, theirs) = pipe_pair()?;
+    let mut duel = Duel::start(&duels, between, pinning, (Pipes(ours), Pipes(theirs)))?;
     let _pinned = pinning.own.pin()?;
-    asker.turn(WARM_UP)?;
+    duel.turn(WARM_UP)?;
     let from_ns = SystemClock.now_ns();
-    let right = asker.turn(LOOPS)?;
+    let right = duel.turn(LOOPS)?;
     let elapsed_ns = SystemClock.now_ns() - from_ns;
     ensure!(right == LOOPS, "{right} of {LOOPS} messages came back as sent");
     Ok(elapsed_ns as f64 / LOOPS as f64)
+}
+
+struct Pipes(PipeEnd);
+
+impl Endpoint for Pipes {
+    fn send(&mut self, message: Message) -> Result<()> {
+        Ok(self.0.send(&message.to_bytes())?)
+    }
+
+    fn receive(&mut self) -> Result<Message> {
+        let mut bytes = [0; BYTES];
+        ensure!(self.0.receive(&mut bytes)?, "the other end of the pipe is gone");
+        Ok(Message::from_bytes(bytes))
+    }
 }
 
 /// Nanoseconds per operation as perf prints it.

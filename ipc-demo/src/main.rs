@@ -9,6 +9,7 @@ mod complexity;
 mod copies;
 mod idle;
 mod link;
+mod mechanisms;
 mod message_queue;
 mod pass_fd;
 mod peer_death;

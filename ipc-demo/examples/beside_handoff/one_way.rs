@@ -4,11 +4,11 @@ use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 
 use anyhow::{Result, ensure};
 use ipc_demo::ring::{Receiver, ReceiverInPlace, Ring, Sender, SenderInPlace};
+use process_demo::duel::{BYTES, Message};
 use shared::Placement::{self, OtherCpu};
 use shared::measure::{Contest, Pinning, Ready, Rival, Timing};
 
 use super::figures::{Goal, Wanted};
-use super::message::{BYTES, Message};
 use super::peer::Peer;
 
 const COPYING: &str = "ring, copying";

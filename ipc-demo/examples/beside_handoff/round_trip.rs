@@ -8,11 +8,11 @@ use anyhow::{Result, bail};
 use crossbeam_channel::bounded;
 use ipc_demo::ring::{Receiver, ReceiverInPlace, Ring, Sender, SenderInPlace};
 use ipc_demo::shared_region::SharedRegion;
+use process_demo::duel::{BYTES, Message};
 use shared::Placement::{self, OtherCpu};
 use shared::measure::{Contest, Pinning, Ready, Rival, Timing};
 
 use super::figures::{Goal, Wanted};
-use super::message::{BYTES, Message};
 use super::peer::Peer;
 
 const FLAG: &str = "flag alone";
@@ -211,8 +211,7 @@ impl<R: std::borrow::Borrow<SharedRegion>> Asks for Handoff<R> {
     fn send(&mut self, number: u64) -> Result<bool> {
         let line = self.line(self.there);
         if self.filled {
-            let Message { number, filling } = Message::numbered(number);
-            let words = [number].into_iter().chain(filling);
+            let Message(words) = Message::numbered(number);
             line.words.iter().zip(words).for_each(|(place, word)| place.store(word, Relaxed));
         }
         line.flag.store(number + 1, Release); // Publishes the words.
@@ -224,8 +223,7 @@ impl<R: std::borrow::Borrow<SharedRegion>> Asks for Handoff<R> {
         let line = self.line(1 - self.there);
         for _ in 0..SPINS {
             if line.flag.load(Acquire) == number + 1 {
-                let word = |index: usize| line.words[index].load(Relaxed);
-                let message = || Message { number: word(0), filling: std::array::from_fn(|index| word(index + 1)) };
+                let message = || Message(std::array::from_fn(|index| line.words[index].load(Relaxed)));
                 return Ok(!self.filled || message() == Message::numbered(number));
             }
             hint::spin_loop();

@@ -1,5 +1,6 @@
 //! Is a mechanism slower between processes than between threads?
 
+use process_demo::duel::Between::{Processes, Threads};
 use shared::measure::Measured;
 use shared::number::three_digits;
 use shared::stats::Ratio;
@@ -8,9 +9,8 @@ use shared::{
     Ruling,
 };
 
-use super::pairs::{Pairing, Placed};
-use super::rows::Between::{self, Processes, Threads};
-use super::rows::{CHANNELS, MECHANISMS, Mechanism, RING, label};
+use super::{Placed, median_ns};
+use crate::mechanisms::{CHANNELS, MECHANISMS, Mechanism, RING, Waits};
 
 /// Something between processes, set against something between threads.
 pub struct Case {
@@ -32,45 +32,30 @@ pub enum Against {
 
 /// At each placement: every mechanism between processes against the same between threads; and the ring between processes
 /// against the fastest channel between threads.
-pub fn cases(measured: &[Placed]) -> Vec<Case> {
+pub fn cases(all: &[Placed]) -> Vec<Case> {
     // Of thirty comparisons at 99 % each, one is clear by chance every few runs.
-    let together = measured.len() * (MECHANISMS.iter().filter(|one| one.is_for_both()).count() + 1);
+    let together = all.len() * (MECHANISMS.iter().filter(|one| one.is_for_threads_and_processes()).count() + 1);
     let of = |(placement, measured): &Placed| {
         let placement = *placement;
-        let like = |one: &Mechanism| {
-            let (processes, threads) = (label(one.name, Processes), label(one.name, Threads));
+        let case = |against, process: &str, thread: &str| {
+            let (processes, threads) = (Processes.label(process), Threads.label(thread));
             let ratio = measured.ratio_among(together, &processes, &threads, placement)?;
-            let against = if one.asks_the_kernel() { Against::ItselfByKernel } else { Against::ItselfByMemory };
             Some(Case { placement, against, ratio })
         };
-        let channel = fastest(measured, placement, Threads, CHANNELS.into_iter());
-        let beside =
-            |channel| measured.ratio_among(together, &label(RING, Processes), &label(channel, Threads), placement);
-        let channel = channel.and_then(beside).map(|ratio| Case { placement, against: Against::Channel, ratio });
-        MECHANISMS.iter().filter_map(like).chain(channel).collect::<Vec<_>>()
+        let itself = |one: &Mechanism| {
+            let by_kernel = one.waits == Waits::Asleep;
+            case(if by_kernel { Against::ItselfByKernel } else { Against::ItselfByMemory }, one.name, one.name)
+        };
+        let channel = fastest_channel(measured, placement).and_then(|name| case(Against::Channel, RING, name));
+        MECHANISMS.iter().filter_map(itself).chain(channel).collect::<Vec<_>>()
     };
-    measured.iter().flat_map(of).collect()
+    all.iter().flat_map(of).collect()
 }
 
-/// The ring between processes against the fastest channel between threads.
-pub fn beside_a_channel(measured: &Measured, placement: Placement) -> Option<Pairing> {
-    let channel = fastest(measured, placement, Threads, CHANNELS.into_iter())?;
-    Pairing::of(measured, placement, &label(RING, Processes), &label(channel, Threads))
-}
-
-pub fn fastest_between(parties: Between, measured: &Measured, placement: Placement) -> Option<&'static str> {
-    fastest(measured, placement, parties, MECHANISMS.iter().map(|one| one.name))
-}
-
-/// The mechanism with the smallest median; none if all were skipped.
-fn fastest(
-    measured: &Measured,
-    placement: Placement,
-    parties: Between,
-    names: impl Iterator<Item = &'static str>,
-) -> Option<&'static str> {
-    let with_median = |name| Some((measured.figures(&label(name, parties), placement)?.median().value, name));
-    let fastest = names.filter_map(with_median).min_by(|(one, _), (other, _)| one.total_cmp(other));
+/// The channel between threads with the smallest median; none if all were skipped.
+pub fn fastest_channel(measured: &Measured, placement: Placement) -> Option<&'static str> {
+    let with_median = |name| Some((median_ns(measured, &Threads.label(name), placement)?, name));
+    let fastest = CHANNELS.into_iter().filter_map(with_median).min_by(|(one, _), (other, _)| one.total_cmp(other));
     fastest.map(|(_, name)| name)
 }
 
