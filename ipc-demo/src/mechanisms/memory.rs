@@ -26,7 +26,7 @@ use process_demo::duel::{Endpoint, Gate, Message, Turn, WORDS};
 /// How the reader of a slot learns that a message lies there, and its writer tells.
 pub trait Notice: Send + 'static {
     /// Returns once it was told of this message; whether it really lies there is checked afterwards.
-    fn wait(&mut self, memory: &Memory, slot: &Slot, number: u32) -> Result<()>;
+    fn wait(&mut self, slot: &Slot, number: u32) -> Result<()>;
 
     /// Tells the reader.
     fn give(&mut self, slot: &Slot, number: u32) -> Result<()>;
@@ -52,7 +52,8 @@ pub const THEIRS: usize = 1;
 
 /// Both ends, with a notice for each.
 pub fn with<N: Notice>(mut notice: impl FnMut(&Memory, usize) -> Result<N>) -> Result<(InMemory<N>, InMemory<N>)> {
-    let memory = Memory(Arc::new(SharedRegion::new(size_of::<Layout>()).context("a region of shared memory")?));
+    let memory = Memory(Arc::new(SharedRegion::new(Memory::BYTES).context("a region of shared memory")?));
+    memory.slots(OURS).iter().for_each(|slot| slot.set_gate(Turn::Begins)); // We wait in our own turn only.
     let mut end = |side| {
         let notice = notice(&memory, side)?;
         anyhow::Ok(InMemory { memory: memory.clone(), side, sent: 0, received: 0, notice })
@@ -71,7 +72,7 @@ impl<N: Notice> Endpoint for InMemory<N> {
     fn receive(&mut self) -> Result<Message> {
         self.received = self.received.wrapping_add(1);
         let slot = self.memory.slot(self.side, self.received);
-        self.notice.wait(&self.memory, slot, self.received)?;
+        self.notice.wait(slot, self.received)?;
         slot.take(self.received)
     }
 
@@ -81,13 +82,7 @@ impl<N: Notice> Endpoint for InMemory<N> {
 
     fn gate(&self) -> Option<Gate> {
         let memory = self.memory.clone();
-        let gate = move |turn| match turn {
-            Turn::Ends => memory.layout().gate.0.store(CLOSED, Relaxed),
-            Turn::Begins => {
-                memory.layout().gate.0.store(OPEN, Relaxed); // Publishes nothing: messages have their own number.
-                wake_one(&memory.layout().gate.0);
-            }
-        };
+        let gate = move |turn| memory.slots(THEIRS).iter().for_each(|slot| slot.set_gate(turn));
         N::STAYS_AWAKE.then(|| Rc::new(gate) as Gate)
     }
 }
@@ -96,23 +91,13 @@ impl<N: Notice> Endpoint for InMemory<N> {
 #[derive(Clone)]
 pub struct Memory(Arc<SharedRegion>);
 
-#[repr(C)]
-struct Layout {
-    /// Closed while the peer has to sleep, as it has from the start.
-    gate: Line,
-    /// For each side those that it reads.
-    slots: [[Slot; SLOTS]; 2],
-}
-
-/// A word with cache lines of its own.
-#[repr(C, align(128))]
-struct Line(AtomicU32);
-
 /// Two cache lines; in the first are the number and seven words.
 #[repr(C, align(128))]
 pub struct Slot {
     /// Of the message that lies here.
     number: AtomicU32,
+    /// Closed while whoever reads here has to sleep, as at the start.
+    gate: AtomicU32,
     words: [AtomicU64; WORDS],
     semaphore: UnsafeCell<MaybeUninit<sem_t>>,
 }
@@ -125,23 +110,18 @@ const CLOSED: u32 = 0; // As the region's memory comes.
 const OPEN: u32 = 1;
 
 impl Memory {
-    fn layout(&self) -> &Layout {
-        // SAFETY: the region is as large, zeroed, aligned to a page and lives as long as `self`; the layout is made of
-        // atomics, and of semaphores that are only ever handed to the C library by pointer.
-        unsafe { &*self.0.as_ptr().cast() }
+    const BYTES: usize = size_of::<[[Slot; SLOTS]; 2]>();
+
+    /// Those that this side reads.
+    fn slots(&self, side: usize) -> &[Slot; SLOTS] {
+        // SAFETY: the region has slots for two sides, is zeroed, aligned to a page and lives as long as `self`; slots are
+        // made of atomics, and of semaphores that are only ever handed to the C library by pointer.
+        let of_both = unsafe { &*self.0.as_ptr().cast::<[[Slot; SLOTS]; 2]>() };
+        &of_both[side]
     }
 
     fn slot(&self, side: usize, number: u32) -> &Slot {
-        &self.layout().slots[side][number as usize % SLOTS]
-    }
-
-    /// Sleeps while the gate is closed. The other side sends only after it opened the gate, so nothing is missed.
-    fn pass_gate(&self) -> Result<()> {
-        let gate = &self.layout().gate.0;
-        while gate.load(Relaxed) == CLOSED {
-            sleep_while(gate, CLOSED)?;
-        }
-        Ok(())
+        &self.slots(side)[number as usize % SLOTS]
     }
 }
 
@@ -159,13 +139,31 @@ impl Slot {
     fn has(&self, number: u32) -> bool {
         self.number.load(Acquire) == number // Sees the words that were published with it.
     }
+
+    /// Sleeps while the gate is closed. The other side sends only after it opened the gate, so nothing is missed.
+    fn pass_gate(&self) -> Result<()> {
+        while self.gate.load(Relaxed) == CLOSED {
+            sleep_while(&self.gate, CLOSED)?;
+        }
+        Ok(())
+    }
+
+    fn set_gate(&self, turn: Turn) {
+        match turn {
+            Turn::Ends => self.gate.store(CLOSED, Relaxed),
+            Turn::Begins => {
+                self.gate.store(OPEN, Relaxed); // Publishes nothing: messages have a number of their own.
+                wake_one(&self.gate); // The peer sleeps where its next message will lie.
+            }
+        }
+    }
 }
 
 /// The kernel is asked for every sleep and every wake-up.
 pub struct Futex;
 
 impl Notice for Futex {
-    fn wait(&mut self, _: &Memory, slot: &Slot, number: u32) -> Result<()> {
+    fn wait(&mut self, slot: &Slot, number: u32) -> Result<()> {
         loop {
             match slot.number.load(Acquire) {
                 seen if seen == number => return Ok(()),
@@ -202,9 +200,9 @@ fn wake_one(word: &AtomicU32) {
 pub struct Spin;
 
 impl Notice for Spin {
-    fn wait(&mut self, memory: &Memory, slot: &Slot, number: u32) -> Result<()> {
+    fn wait(&mut self, slot: &Slot, number: u32) -> Result<()> {
         while !slot.has(number) {
-            memory.pass_gate()?;
+            slot.pass_gate()?; // On the cache line that is looked at anyway.
             spin_loop();
         }
         Ok(())
@@ -221,9 +219,9 @@ impl Notice for Spin {
 pub struct Yield;
 
 impl Notice for Yield {
-    fn wait(&mut self, memory: &Memory, slot: &Slot, number: u32) -> Result<()> {
+    fn wait(&mut self, slot: &Slot, number: u32) -> Result<()> {
         while !slot.has(number) {
-            memory.pass_gate()?;
+            slot.pass_gate()?;
             sched_yield()?;
         }
         Ok(())
@@ -242,7 +240,7 @@ pub struct Semaphore;
 pub fn semaphores() -> Result<(InMemory<Semaphore>, InMemory<Semaphore>)> {
     with(|memory, side| {
         const BETWEEN_PROCESSES: c_int = 1;
-        for slot in &memory.layout().slots[side] {
+        for slot in memory.slots(side) {
             // nix has no unnamed semaphores.
             // SAFETY: there is room for a semaphore, and nobody else has this memory yet.
             Errno::result(unsafe { libc::sem_init(slot.semaphore(), BETWEEN_PROCESSES, 0) }).context("a semaphore")?;
@@ -258,7 +256,7 @@ impl Slot {
 }
 
 impl Notice for Semaphore {
-    fn wait(&mut self, _: &Memory, slot: &Slot, _: u32) -> Result<()> {
+    fn wait(&mut self, slot: &Slot, _: u32) -> Result<()> {
         loop {
             // SAFETY: `semaphores` has made it, and it lives as long as the slot.
             match Errno::result(unsafe { libc::sem_wait(slot.semaphore()) }) {
@@ -285,7 +283,7 @@ pub fn events() -> Result<(InMemory<Events>, InMemory<Events>)> {
 }
 
 impl Notice for Events {
-    fn wait(&mut self, _: &Memory, _: &Slot, _: u32) -> Result<()> {
+    fn wait(&mut self, _: &Slot, _: u32) -> Result<()> {
         let count = self.0[self.1].wait()?;
         ensure!(count == 1, "told {count} times of one message");
         Ok(())
@@ -324,7 +322,7 @@ pub fn signals() -> Result<(InMemory<Signals>, InMemory<Signals>)> {
 }
 
 impl Notice for Signals {
-    fn wait(&mut self, _: &Memory, _: &Slot, number: u32) -> Result<()> {
+    fn wait(&mut self, _: &Slot, number: u32) -> Result<()> {
         let taken = take(&[self.own], Duration::MAX)?.context("a wait for ever is over")?;
         ensure!(taken.number == number as usize, "told of message {}, not {number}", taken.number);
         Ok(())
@@ -348,7 +346,7 @@ pub fn unpark() -> Result<(InMemory<Unpark>, InMemory<Unpark>)> {
 }
 
 impl Notice for Unpark {
-    fn wait(&mut self, _: &Memory, slot: &Slot, number: u32) -> Result<()> {
+    fn wait(&mut self, slot: &Slot, number: u32) -> Result<()> {
         self.0[self.1].get_or_init(thread::current);
         while !slot.has(number) {
             thread::park(); // May return for nothing.
