@@ -155,6 +155,10 @@ impl<'a> Contest<'a> {
         let watch = Watch::start(clock, children);
         take_rounds(&mut entries, clock, budget, self.timing)?;
         let mut spoiled = watch.findings(clock, entries.iter().any(Entry::shares_a_cpu));
+        if entries.iter().any(Entry::shares_a_core) {
+            spoiled
+                .push("its two CPUs are two hardware threads of one core, which share its units and caches".to_owned());
+        }
         let rows: Vec<Row> = entries.into_iter().map(Entry::into_row).collect();
         spoiled.extend(rows.iter().filter_map(|row| row.two_modes(&calibration)));
         let (key, title, differs_in) = (self.key, self.title, self.differs_in);

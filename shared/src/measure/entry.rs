@@ -115,6 +115,10 @@ impl<'a> Entry<'a> {
         matches!(self, Entry::Running(runner) if runner.placement == Placement::SameCpu)
     }
 
+    pub(super) fn shares_a_core(&self) -> bool {
+        matches!(self, Entry::Running(runner) if runner.pinning.shares_a_core())
+    }
+
     pub(super) fn into_row(self) -> Row {
         match self {
             Entry::Skipped { name, placement, why } => Row { name, placement, cpus: Vec::new(), figures: Err(why) },

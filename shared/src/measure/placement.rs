@@ -1,6 +1,7 @@
 //! Which CPU does each side run on? The same, different ones, or whichever the kernel chooses.
 
 use anyhow::{Context, Result};
+use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -53,6 +54,11 @@ impl Pinning {
             .filter_map(|pin_to| if let PinTo::Cpu(cpu) = pin_to { Some(*cpu) } else { None })
             .collect()
     }
+
+    /// Two hardware threads of one core share its units and caches: they are hardly two CPUs.
+    pub(super) fn shares_a_core(self) -> bool {
+        matches!((self.own, self.peer), (PinTo::Cpu(own), PinTo::Cpu(peer)) if own != peer && siblings(own).contains(&peer))
+    }
 }
 
 impl PinTo {
@@ -62,7 +68,13 @@ impl PinTo {
         let before = sched_getaffinity(THIS_THREAD).context("reading the CPU affinity")?;
         let mut only = CpuSet::new();
         only.set(cpu).context("naming the CPU")?;
-        sched_setaffinity(THIS_THREAD, &only).with_context(|| format!("pinning to CPU {cpu}"))?;
+        match sched_setaffinity(THIS_THREAD, &only) {
+            // It was there a moment ago: unplugged since, or taken out of this program's set.
+            Err(Errno::EINVAL) => {
+                Err(Errno::EOPNOTSUPP).with_context(|| format!("CPU {cpu} is not to be had any more"))
+            }
+            pinned => pinned.with_context(|| format!("pinning to CPU {cpu}")),
+        }?;
         Ok(Pinned { before: Some(before) })
     }
 }
