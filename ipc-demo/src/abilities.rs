@@ -15,7 +15,7 @@ pub use crash::Afterwards;
 use crash::Deaths;
 use lines::{Between, MECHANISMS, Mechanism, openings};
 
-use crate::peer_death::ways::Names;
+use crate::names::Names;
 
 /// What was seen of one mechanism.
 pub struct Abilities {

@@ -42,7 +42,8 @@ pub fn nap_of(pid: Pid) -> Result<Option<Nap>> {
     Ok(Some(Nap { switches, call }))
 }
 
-fn name_of(number: i64) -> String {
+/// A system call's name, as people know it.
+pub fn name_of(number: i64) -> String {
     let name = match number {
         libc::SYS_read => "read",
         libc::SYS_write => "write",

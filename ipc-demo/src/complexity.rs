@@ -10,7 +10,7 @@ use shared::{Cell, Claim, Demo, Extras, Snippet, Stage, Table, Tried, tried};
 
 use crate::abilities::lines::{Between, CROSSBEAM, MECHANISMS, MPSC};
 use crate::abilities::{self, Abilities, Seen};
-use crate::peer_death::ways::Names;
+use crate::names::Names;
 use burden::{Burden, Used, duties};
 use programs::{MESSAGE, PROGRAMS};
 use system_calls::{Counted, PerMessage, name_of};

@@ -1,19 +1,20 @@
 //! What does one side see when the other is killed in the middle of a message?
 
-mod board;
-pub(crate) mod matrix;
-pub(crate) mod scene;
-mod traces;
-pub(crate) mod watch;
-pub(crate) mod ways;
+mod death;
+mod mechanisms;
+mod memory;
 
-use anyhow::Result;
-use nix::sys::signal::Signal;
-use shared::{Demo, Extras, Snippet, Stage};
+use std::collections::BTreeSet;
 
-use matrix::Row;
-use watch::Answer;
-use ways::Names;
+use anyhow::{Context, Result};
+use shared::number::{counted, with_unit};
+use shared::{Cell, Demo, Extras, Snippet, Stage, Table, Tried, tried};
+
+use crate::names::Names;
+pub use death::{Dies, play};
+use death::{HALF_AS_WHOLE, SILENCE, Sight};
+use mechanisms::{CONNECTED, IPC_CHANNEL};
+pub use mechanisms::{MECHANISMS, Mechanism};
 
 pub const DEMO: Demo = Demo {
     name: "peer-death",
@@ -22,8 +23,7 @@ pub const DEMO: Demo = Demo {
     rule: "It gives no verdict. A victim is stopped when it has written, or read, one half of a message. The other side \
            is seen asleep in its call; then the victim is killed and reaped, and the table says what the survivor saw. \
            It says 'silence' only of a survivor that was not woken once since: its count of switches has not changed. \
-           Lost is what the writer had sent before its reader died, less what that reader took and a newcomer could \
-           still fetch.",
+           Lost is what the writer got rid of before it knew, less what its reader took and a newcomer could still fetch.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "ipc-demo/snippets/ring.rs", text: include_str!("../snippets/ring.rs") },
@@ -40,28 +40,23 @@ fn run(stage: &mut Stage) -> Result<()> {
          stopped is killed by SIGKILL, which nobody can catch.",
     );
     let names = Names { directory: stage.directory().to_owned(), system: stage.name("peer-death") };
-    let mut rows = matrix::observe(&names, stage.by_effort(1, 5, 50))?;
-    rows.sort_by_key(Row::untold);
-    stage.show(matrix::table(&rows));
-    stage.table(matrix::details(&rows));
-    if rows.iter().all(|row| row.seen.is_err()) {
+    let rounds = stage.by_effort(1, 5, 50);
+    let mut rows =
+        MECHANISMS.iter().map(|mechanism| kill_each(mechanism, &names, rounds)).collect::<Result<Vec<_>>>()?;
+    rows.sort_by_key(|(_, seen)| seen.as_ref().map_or(usize::MAX, |sides| 2 - told(sides)));
+    show_what_is_seen(stage, &rows);
+    if rows.iter().all(|(_, seen)| seen.is_err()) {
         stage.skip("this machine refused every mechanism: each row says why");
         return Ok(());
     }
     tell_facts(stage, &rows);
-    if matrix::is_silent_to_its_writer(&rows, ways::IPC_CHANNEL) {
-        stage.note(
-            "ipc-channel's writer slept on: a value larger than the socket's buffer goes by a second channel, and while \
-             send() fills it, the sending process itself holds that channel's other end.",
-        );
-    }
-    let tried: Vec<&Row> = rows.iter().filter(|row| row.seen.is_ok()).collect();
-    let count = |is: fn(&Row) -> bool| tried.iter().filter(|row| is(row)).count();
-    let (all, both) = (tried.len(), count(Row::notices));
+    let tried: Vec<&Sides> = rows.iter().filter_map(|(_, seen)| seen.as_ref().ok()).collect();
+    let count = |is: fn(&Sides) -> bool| tried.iter().filter(|sides| is(sides)).count();
+    let (all, both) = (tried.len(), count(|sides| told(sides) == 2));
     stage.note(format!(
         "When the reader died, {} of {all} mechanisms lost what was sent and not yet read; {} left a name or a port behind.",
-        count(|row| row.lost() > 0),
-        count(|row| !row.left().is_empty()),
+        count(|sides| lost(sides) > 0),
+        count(|sides| !left(sides).is_empty()),
     ));
     stage.headline(format!("{both} of {all} mechanisms tell both sides"));
     stage.answer(format!(
@@ -73,34 +68,100 @@ fn run(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
+/// A mechanism, and what was seen of it.
+type Row = (&'static Mechanism, Tried<Sides>);
+
+/// What the readers saw whose writers died, and the writers whose readers died.
+type Sides = [Vec<Sight>; 2];
+
+fn kill_each(mechanism: &'static Mechanism, names: &Names, rounds: usize) -> Result<Row> {
+    let kill = |dies| (0..rounds).map(|_| play(mechanism, dies, names)).collect::<Result<Vec<Sight>>>();
+    let both = || Ok([kill(Dies::Writer)?, kill(Dies::Reader)?]);
+    let seen = tried(both()).with_context(|| format!("killing one side of: {}", mechanism.name))?;
+    Ok((mechanism, seen))
+}
+
+/// Whether a side learns of every death.
+fn is_told(side: &[Sight]) -> bool {
+    side.iter().all(|sight| sight.answer.is_ok())
+}
+
+/// How many of both sides are.
+fn told(sides: &Sides) -> usize {
+    sides.iter().filter(|side| is_told(side)).count()
+}
+
+/// What was lost with the reader: the most of any round.
+fn lost([_, writers]: &Sides) -> u64 {
+    writers.iter().map(|sight| sight.lost).max().unwrap_or(0)
+}
+
+fn left(sides: &Sides) -> String {
+    each_once(sides.iter().flatten().flat_map(|sight| &sight.left).copied(), ", ")
+}
+
+fn each_once<'w>(words: impl Iterator<Item = &'w str>, between: &str) -> String {
+    words.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(between)
+}
+
+fn show_what_is_seen(stage: &mut Stage, rows: &[Row]) {
+    let word = |says: String, good| if good { Cell::good(says) } else { Cell::bad(says) };
+    let or_nothing = |says: String, is_nothing| word(if is_nothing { "nothing".to_owned() } else { says }, is_nothing);
+    let cells = |(mechanism, seen): &Row| {
+        let name = Cell::from(mechanism.name);
+        let Ok(sides) = seen else { return vec![name, Cell::of(seen, |_| Cell::Nothing)] };
+        let [reader, writer] = sides.each_ref().map(|side| {
+            let answers = side.iter().map(|sight| sight.answer.as_deref().unwrap_or_else(|instead| instead));
+            word(each_once(answers, " or "), is_told(side))
+        });
+        let lost_so_much = match mechanism.unit {
+            "bytes" => with_unit("bytes", lost(sides) as f64),
+            unit => counted(lost(sides) as usize, unit.trim_end_matches('s')),
+        };
+        let left = left(sides);
+        let nothing_left = left.is_empty();
+        vec![name, reader, writer, or_nothing(lost_so_much, lost(sides) == 0), or_nothing(left, nothing_left)]
+    };
+    let title = "What the survivor sees, what is lost unread, what stays behind";
+    let columns = ["mechanism", "reader sees", "writer sees", "lost", "left behind"];
+    stage.show(Table::new(title, columns, rows.iter().map(cells)));
+}
+
 fn tell_facts(stage: &mut Stage, rows: &[Row]) {
-    let sights: Vec<_> = rows.iter().flat_map(Row::sights).collect();
-    let halfway = sights.iter().filter(|sight| sight.in_the_middle).count();
+    let seen: Vec<(&str, &Sides)> =
+        rows.iter().filter_map(|(mechanism, seen)| Some((mechanism.name, seen.as_ref().ok()?))).collect();
+    let of = |name: &str| seen.iter().find(|(one, _)| *one == name).map(|(_, sides)| *sides);
+    let sights: Vec<&Sight> = seen.iter().flat_map(|(_, sides)| sides.iter().flatten()).collect();
+    let count = |is: fn(&Sight) -> bool| sights.iter().filter(|sight| is(sight)).count();
+    let (all, halfway, cleaned) = (sights.len(), count(|sight| sight.in_the_middle), count(|sight| sight.cleaned));
     let says = "Every victim stood stopped in the middle of its message, and SIGKILL ended it";
-    stage.check(says, halfway == sights.len() && halfway > 0, format!("{halfway} of {}", sights.len()));
-    let fooled = sights.iter().filter(|sight| sight.answer == Answer::Whole).count();
+    stage.check(says, halfway == all, format!("{halfway} of {all}"));
+    let fooled = count(|sight| sight.answer == Err(HALF_AS_WHOLE));
     let says = "No reader takes half a message for a whole one";
-    stage.fact(says, fooled == 0, format!("{fooled} times in {} deaths", sights.len()));
-    let cleaned = sights.iter().filter(|sight| sight.cleaned).count();
+    stage.fact(says, fooled == 0, format!("{fooled} times in {all} deaths"));
     let says = "What was left with a name is gone once it is removed by hand";
-    stage.check(says, cleaned == sights.len(), format!("{cleaned} of {} times nothing was there", sights.len()));
-    let is_connected = |row: &&Row| row.seen.is_ok() && ways::CONNECTED.contains(&row.way.name);
-    let connected: Vec<&Row> = rows.iter().filter(is_connected).collect();
-    let (told, all) = (connected.iter().filter(|row| row.notices()).count(), connected.len());
-    let names: Vec<&str> = connected.iter().map(|row| row.way.name).collect();
+    stage.check(says, cleaned == all, format!("{cleaned} of {all} times nothing was there"));
+    let connected: Vec<&str> = CONNECTED.into_iter().filter(|name| of(name).is_some()).collect();
+    let both = connected.iter().filter(|name| of(name).is_some_and(|sides| told(sides) == 2)).count();
     let says = "A stream or a connection tells both sides of a death";
-    stage.fact(says, told == all, format!("{told} of {all}: {}", names.join(", ")));
-    let broken: Vec<&Answer> = rows.iter().flat_map(Row::by_sigpipe).collect();
-    let killed = broken.iter().filter(|answer| **answer == &Answer::Killed(Signal::SIGPIPE)).count();
+    stage.fact(says, both == connected.len(), format!("{both} of {}: {}", connected.len(), connected.join(", ")));
+    let (broken, killed) = (count(|sight| sight.by_sigpipe.is_some()), count(|sight| sight.by_sigpipe == Some(true)));
     let says = "Where a writer gets EPIPE, SIGPIPE would kill it unless ignored";
-    stage.fact(says, killed == broken.len(), format!("{killed} of {} died of it", broken.len()));
-    let pairs = [("eventfd", "eventfd + pidfd"), ("memory + futex", "memory + robust")];
-    for (silent, aware) in pairs {
-        let of = |name: &str| rows.iter().find(|row| row.way.name == name && row.seen.is_ok());
-        let Some((silent, aware)) = of(silent).zip(of(aware)) else { continue };
-        let seen = |row: &Row| row.sights().filter(|sight| matrix::notices(&sight.answer)).count();
-        let (unnoticed, noticed, all) = (seen(silent), seen(aware), aware.sights().count());
-        let says = format!("'{}' never tells of a death; '{}' always does", silent.way.name, aware.way.name);
+    stage.fact(says, killed == broken, format!("{killed} of {broken} died of it"));
+    for (silent, aware) in [("eventfd", "eventfd + pidfd"), ("memory + futex", "memory + robust")] {
+        let Some(sides) = of(silent).zip(of(aware)) else { continue };
+        let tells = |sides: &Sides| sides.iter().flatten().filter(|sight| sight.answer.is_ok()).count();
+        let (unnoticed, noticed, all) = (tells(sides.0), tells(sides.1), sides.1.iter().flatten().count());
+        let says = format!("'{silent}' never tells of a death; '{aware}' always does");
         stage.fact(says, unnoticed == 0 && noticed == all, format!("{unnoticed} of {all} and {noticed} of {all}"));
+    }
+    let calls = sights.iter().filter_map(|sight| sight.sleeps_in.as_deref());
+    stage.note(format!("Who is silent sleeps on in its call, and nothing wakes it: {}.", each_once(calls, ", ")));
+    let writer_is_silent = |[_, writers]: &Sides| writers.iter().any(|sight| sight.answer == Err(SILENCE));
+    if of(IPC_CHANNEL).is_some_and(writer_is_silent) {
+        stage.note(
+            "ipc-channel's writer slept on: a value larger than the socket's buffer goes by a second channel, and while \
+             send() fills it, the sending process itself holds that channel's other end.",
+        );
     }
 }

@@ -314,12 +314,37 @@ impl<W> Crew<W> {
     /// # Errors
     /// If it comes to neither within ten seconds.
     pub fn until_asleep_in(&self, worker: usize, call: i64, clock: SystemClock) -> Result<Progress> {
+        self.look_until_asleep(worker, |sleep, _| sleep.call.is_ok_and(|shown| shown.number == call), clock)
+    }
+
+    /// What came of the first task that it was told and not heard of; or its sleep in the middle of that, in whatever
+    /// system call, seen at two looks as one and the same.
+    ///
+    /// # Errors
+    /// As for `hear` and `until_asleep_in`; and where the kernel does not show in which call it sleeps.
+    pub fn hear_or_see_asleep(&mut self, worker: usize, clock: SystemClock) -> Result<Result<Reply, Sleep>> {
+        match self.look_until_asleep(worker, |sleep, before| before == Some(sleep), clock)? {
+            Progress::Asleep(sleep) => Ok(Err(sleep)),
+            Progress::Over => self.hear(worker).map(Ok),
+            Progress::Unknown(errno) => Err(errno).context("seeing a worker asleep"),
+        }
+    }
+
+    /// Until it is such a sleep, beside the one that was seen at the look before.
+    fn look_until_asleep(
+        &self,
+        worker: usize,
+        is_such: impl Fn(Sleep, Option<Sleep>) -> bool,
+        clock: SystemClock,
+    ) -> Result<Progress> {
+        let mut last = None;
         let look = || -> Result<_> {
             if self.is_over(worker)? {
                 return Ok(Some(Progress::Over));
             }
-            Ok(self.sleep_of(worker)?.and_then(|sleep| match sleep.call {
-                Ok(shown) => (shown.number == call).then_some(Progress::Asleep(sleep)),
+            let before = std::mem::replace(&mut last, self.sleep_of(worker)?);
+            Ok(last.and_then(|sleep| match sleep.call {
+                Ok(_) => is_such(sleep, before).then_some(Progress::Asleep(sleep)),
                 Err(errno) => Some(Progress::Unknown(errno)),
             }))
         };

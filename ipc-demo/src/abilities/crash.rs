@@ -10,7 +10,7 @@ use process_demo::child::{Exit, fork};
 use shared::{Cell, Mood, refused};
 
 use super::lines::{BYTES, Between, MECHANISMS, Mechanism, Patience};
-use crate::peer_death::ways::Names;
+use crate::names::Names;
 use scene::Scene;
 
 /// What the death of one side means to the other.

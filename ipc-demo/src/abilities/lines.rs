@@ -7,8 +7,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use anyhow::Result;
+use nix::errno::Errno;
 
-use crate::peer_death::ways::{Names, Refusal};
+use crate::names::Names;
 
 /// Bytes of an ordinary message.
 pub const BYTES: usize = 64;
@@ -19,6 +20,22 @@ pub type Sending = Box<dyn FnMut(&[u8]) -> Result<(), Refusal> + Send>;
 /// Receives one message into the buffer, which a stream fills; gives its length, nothing if it only looks and none is
 /// there. No message of ours is empty.
 pub type Receiving = Box<dyn FnMut(&mut [u8], Patience) -> Result<usize, Refusal> + Send>;
+
+/// An error as its caller meets it: ECONNRESET, or the library's own word.
+#[derive(Debug)]
+pub struct Refusal(pub String);
+
+impl From<Errno> for Refusal {
+    fn from(error: Errno) -> Refusal {
+        Refusal(format!("{error:?}"))
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Refusal {
+        error.raw_os_error().map_or_else(|| Refusal(error.to_string()), |code| Errno::from_raw(code).into())
+    }
+}
 
 /// A copy, made when it is asked for: to poll is no part of the set-up.
 pub type Descriptor = Box<dyn Fn() -> io::Result<OwnedFd>>;

@@ -13,8 +13,8 @@ use shared::measure::SystemClock;
 
 use super::Seen;
 use super::lines::mailbox::Mapped;
-use super::lines::{BYTES, Between, Carries, FUTEX, Line, Mechanism, Patience, Receiving, Sending};
-use crate::peer_death::ways::{Names, Refusal};
+use super::lines::{BYTES, Between, Carries, FUTEX, Line, Mechanism, Patience, Receiving, Refusal, Sending};
+use crate::names::Names;
 
 const PRODUCERS: usize = 2;
 const RECORDS: usize = 50; // Of each: less than what UDP keeps for a reader that is late.

@@ -16,8 +16,8 @@ use process_demo::child::{Exit, fork};
 
 use super::Seen;
 use super::lines::mailbox::Mapped;
-use super::lines::{BYTES, CROSSBEAM, FUTEX, IPC_CHANNEL, Line, Mechanism, SIGNAL};
-use crate::peer_death::ways::{Names, Refusal};
+use super::lines::{BYTES, CROSSBEAM, FUTEX, IPC_CHANNEL, Line, Mechanism, Refusal, SIGNAL};
+use crate::names::Names;
 
 /// By the mechanism's own means where it has one, else by poll(2), where it has a descriptor.
 pub fn of_two(mechanism: &Mechanism, names: &Names) -> Result<Seen> {

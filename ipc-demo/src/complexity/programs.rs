@@ -25,7 +25,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, 
 use nix::unistd::getpid;
 use process_demo::child::{Exit, fork};
 
-use crate::peer_death::ways::Names;
+use crate::names::Names;
 
 pub const BYTES: usize = 64;
 pub type Message = [u8; BYTES];

@@ -13,9 +13,9 @@ use nix::unistd::{Pid, getpid};
 use process_demo::child::{Exit, fork};
 use process_demo::system_calls::{Calls, count};
 
-use crate::abilities::lines::{BYTES, Between, Mechanism, Patience, Receiving, Sending};
+use crate::abilities::lines::{BYTES, Between, Mechanism, Patience, Receiving, Refusal, Sending};
 use crate::asleep::wait_until_settled;
-use crate::peer_death::ways::{Names, Refusal};
+use crate::names::Names;
 
 /// How often each call was made.
 pub type ByName = BTreeMap<String, u64>;

@@ -8,9 +8,8 @@ use anyhow::{Context, Result, bail, ensure};
 use process_demo::child::{Child, Exit, fork};
 use shared::refused;
 
-use crate::peer_death::matrix::notices;
-use crate::peer_death::scene::{Dies, OnSigpipe, play};
-use crate::peer_death::ways::{Names, WAYS, Way};
+use crate::names::Names;
+use crate::peer_death::{Dies, MECHANISMS, Mechanism, play};
 
 /// It plays; dropping it ends that.
 pub struct Scene {
@@ -30,9 +29,9 @@ pub struct Seen {
 
 /// The writer's death, and the reader's.
 pub fn both(name: &str, names: &Names) -> Result<[Scene; 2]> {
-    let way = WAYS.iter().find(|way| way.name == name).context("no such way to die")?;
-    let writer = begin(way, Dies::Writer, "writer", names)?;
-    match begin(way, Dies::Reader, "reader", names) {
+    let mechanism = MECHANISMS.iter().find(|one| one.name == name).context("no such mechanism to die with")?;
+    let writer = begin(mechanism, Dies::Writer, "writer", names)?;
+    match begin(mechanism, Dies::Reader, "reader", names) {
         Ok(reader) => Ok([writer, reader]),
         Err(error) => {
             let _ = writer.see()?; // Ended in the middle, it would leave behind what it has made.
@@ -41,14 +40,14 @@ pub fn both(name: &str, names: &Names) -> Result<[Scene; 2]> {
     }
 }
 
-fn begin(way: &'static Way, dies: Dies, who: &str, names: &Names) -> Result<Scene> {
+fn begin(mechanism: &'static Mechanism, dies: Dies, who: &str, names: &Names) -> Result<Scene> {
     // Names of its own: what one scene leaves is not another's.
-    let scene = format!("{}-{who}", way.name.replace(' ', "-"));
+    let scene = format!("{}-{who}", mechanism.name.replace(' ', "-"));
     let names = Names { directory: names.directory.join(&scene), system: format!("{}-{scene}", names.system) };
     let directory = names.directory.clone();
     let (report, teller) = pipe().context("a pipe")?;
     fs::create_dir(&directory).context("a directory for what has a name")?;
-    let work = move || u8::from((&teller).write_all(told(way, dies, &names).as_bytes()).is_err());
+    let work = move || u8::from((&teller).write_all(told(mechanism, dies, &names).as_bytes()).is_err());
     // SAFETY: nothing here is in shared memory.
     match unsafe { fork(work) }.context("starting a process") {
         Ok(child) => Ok(Scene { child, report, directory }),
@@ -59,9 +58,9 @@ fn begin(way: &'static Way, dies: Dies, who: &str, names: &Names) -> Result<Scen
     }
 }
 
-fn told(way: &Way, dies: Dies, names: &Names) -> String {
-    match play(way, dies, OnSigpipe::Ignores, names) {
-        Ok(sight) => format!("seen\n{}\n{}\n{}", notices(&sight.answer), sight.lost(), sight.left.join("\n")),
+fn told(mechanism: &Mechanism, dies: Dies, names: &Names) -> String {
+    match play(mechanism, dies, names) {
+        Ok(sight) => format!("seen\n{}\n{}\n{}", sight.answer.is_ok(), sight.lost, sight.left.join("\n")),
         Err(error) => refused(&error).map_or_else(|| format!("failed\n{error:#}"), |why| format!("refused\n{why}")),
     }
 }

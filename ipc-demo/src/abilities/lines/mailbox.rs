@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Acquire, Ordering::Relaxe
 
 use anyhow::{Context, Result};
 use ipc_demo::shared_region::SharedRegion;
-use nix::errno::Errno;
-use nix::libc;
 
 use super::openings::line;
-use super::{BYTES, Carries, Line, Patience, Receiving, Sending};
-use crate::peer_death::ways::{Names, Refusal};
+use super::{BYTES, Carries, Line, Patience, Receiving, Refusal, Sending};
+use crate::futex::{wait, wake};
+use crate::names::Names;
 
 /// In the memory: how many messages were ever written and read, and the last one's bytes.
 #[repr(C)]
@@ -73,22 +72,6 @@ impl Mapped {
         wake(&mailbox.read);
         Ok(BYTES.min(buffer.len()))
     }
-}
-
-/// Sleeps as long as the word has that value. nix has no futex.
-fn wait(word: &AtomicU32, value: u32) -> Result<(), Refusal> {
-    let forever = std::ptr::null::<libc::timespec>();
-    // SAFETY: the word lives as long as the call, and nothing else is pointed to.
-    let slept = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, value, forever) };
-    match Errno::result(slept) {
-        Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => Ok(()), // Woken, or changed before: the caller looks again.
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn wake(word: &AtomicU32) {
-    // SAFETY: as above; the call only looks the word's address up.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 1) };
 }
 
 pub fn open(_: &Names) -> Result<Line> {

@@ -16,9 +16,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::getpid;
 
-use super::{BYTES, Carries, Descriptor, Line, Patience, Receiving, Sending};
+use super::{BYTES, Carries, Descriptor, Line, Patience, Receiving, Refusal, Sending};
 use crate::link::{self, Link, Way};
-use crate::peer_death::ways::{Names, Refusal};
+use crate::names::Names;
 
 const ROOM: usize = 16; // Messages: few, so that who sends many meets a full one.
 
