@@ -12,7 +12,7 @@ use shared::{Cell, Demo, Extras, Snippet, Stage, Table, Tried, tried};
 
 use crate::names::Names;
 pub use death::{Dies, play};
-use death::{HALF_AS_WHOLE, SILENCE, Sight};
+use death::{HALF_AS_WHOLE, Sight};
 use mechanisms::{CONNECTED, IPC_CHANNEL};
 pub use mechanisms::{MECHANISMS, Mechanism};
 
@@ -41,8 +41,7 @@ fn run(stage: &mut Stage) -> Result<()> {
     );
     let names = Names { directory: stage.directory().to_owned(), system: stage.name("peer-death") };
     let rounds = stage.by_effort(1, 5, 50);
-    let mut rows =
-        MECHANISMS.iter().map(|mechanism| kill_each(mechanism, &names, rounds)).collect::<Result<Vec<_>>>()?;
+    let mut rows = MECHANISMS.iter().map(|one| kill_each(one, &names, rounds)).collect::<Result<Vec<_>>>()?;
     rows.sort_by_key(|(_, seen)| seen.as_ref().map_or(usize::MAX, |sides| 2 - told(sides)));
     show_what_is_seen(stage, &rows);
     if rows.iter().all(|(_, seen)| seen.is_err()) {
@@ -106,7 +105,7 @@ fn each_once<'w>(words: impl Iterator<Item = &'w str>, between: &str) -> String 
 
 fn show_what_is_seen(stage: &mut Stage, rows: &[Row]) {
     let word = |says: String, good| if good { Cell::good(says) } else { Cell::bad(says) };
-    let or_nothing = |says: String, is_nothing| word(if is_nothing { "nothing".to_owned() } else { says }, is_nothing);
+    let or_nothing = |says: String| if says.is_empty() { Cell::good("nothing") } else { Cell::bad(says) };
     let cells = |(mechanism, seen): &Row| {
         let name = Cell::from(mechanism.name);
         let Ok(sides) = seen else { return vec![name, Cell::of(seen, |_| Cell::Nothing)] };
@@ -114,13 +113,12 @@ fn show_what_is_seen(stage: &mut Stage, rows: &[Row]) {
             let answers = side.iter().map(|sight| sight.answer.as_deref().unwrap_or_else(|instead| instead));
             word(each_once(answers, " or "), is_told(side))
         });
-        let lost_so_much = match mechanism.unit {
-            "bytes" => with_unit("bytes", lost(sides) as f64),
-            unit => counted(lost(sides) as usize, unit.trim_end_matches('s')),
+        let lost_so_much = match (lost(sides), mechanism.unit) {
+            (0, _) => String::new(),
+            (bytes, "byte") => with_unit("bytes", bytes as f64),
+            (count, unit) => counted(count as usize, unit),
         };
-        let left = left(sides);
-        let nothing_left = left.is_empty();
-        vec![name, reader, writer, or_nothing(lost_so_much, lost(sides) == 0), or_nothing(left, nothing_left)]
+        vec![name, reader, writer, or_nothing(lost_so_much), or_nothing(left(sides))]
     };
     let title = "What the survivor sees, what is lost unread, what stays behind";
     let columns = ["mechanism", "reader sees", "writer sees", "lost", "left behind"];
@@ -128,8 +126,7 @@ fn show_what_is_seen(stage: &mut Stage, rows: &[Row]) {
 }
 
 fn tell_facts(stage: &mut Stage, rows: &[Row]) {
-    let seen: Vec<(&str, &Sides)> =
-        rows.iter().filter_map(|(mechanism, seen)| Some((mechanism.name, seen.as_ref().ok()?))).collect();
+    let seen: Vec<_> = rows.iter().flat_map(|(one, seen)| seen.iter().map(|sides| (one.name, sides))).collect();
     let of = |name: &str| seen.iter().find(|(one, _)| *one == name).map(|(_, sides)| *sides);
     let sights: Vec<&Sight> = seen.iter().flat_map(|(_, sides)| sides.iter().flatten()).collect();
     let count = |is: fn(&Sight) -> bool| sights.iter().filter(|sight| is(sight)).count();
@@ -146,8 +143,7 @@ fn tell_facts(stage: &mut Stage, rows: &[Row]) {
     let says = "A stream or a connection tells both sides of a death";
     stage.fact(says, both == connected.len(), format!("{both} of {}: {}", connected.len(), connected.join(", ")));
     let (broken, killed) = (count(|sight| sight.by_sigpipe.is_some()), count(|sight| sight.by_sigpipe == Some(true)));
-    let says = "Where a writer gets EPIPE, SIGPIPE would kill it unless ignored";
-    stage.fact(says, killed == broken, format!("{killed} of {broken} died of it"));
+    stage.all("Where a writer gets EPIPE, SIGPIPE would kill it unless ignored", killed, broken);
     for (silent, aware) in [("eventfd", "eventfd + pidfd"), ("memory + futex", "memory + robust")] {
         let Some(sides) = of(silent).zip(of(aware)) else { continue };
         let tells = |sides: &Sides| sides.iter().flatten().filter(|sight| sight.answer.is_ok()).count();
@@ -155,9 +151,12 @@ fn tell_facts(stage: &mut Stage, rows: &[Row]) {
         let says = format!("'{silent}' never tells of a death; '{aware}' always does");
         stage.fact(says, unnoticed == 0 && noticed == all, format!("{unnoticed} of {all} and {noticed} of {all}"));
     }
+    let bare = seen.iter().filter(|(_, [readers, _])| readers.iter().all(|sight| !sight.half_was_read));
+    let bare = each_once(bare.map(|(name, _)| *name), ", ");
+    stage.note(format!("When its writer died, a reader had one half of the message; none of it with: {bare}."));
     let calls = sights.iter().filter_map(|sight| sight.sleeps_in.as_deref());
     stage.note(format!("Who is silent sleeps on in its call, and nothing wakes it: {}.", each_once(calls, ", ")));
-    let writer_is_silent = |[_, writers]: &Sides| writers.iter().any(|sight| sight.answer == Err(SILENCE));
+    let writer_is_silent = |[_, writers]: &Sides| writers.iter().any(|sight| sight.sleeps_in.is_some());
     if of(IPC_CHANNEL).is_some_and(writer_is_silent) {
         stage.note(
             "ipc-channel's writer slept on: a value larger than the socket's buffer goes by a second channel, and while \

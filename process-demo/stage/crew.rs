@@ -48,6 +48,30 @@
 //! }
 //! ```
 //!
+//! Where it is not known beforehand in which call a task will sleep, or whether it answers at all:
+//!
+//! ```
+//! use nix::libc;
+//! use process_demo::crew::{Crew, Kind, Reply};
+//! use shared::measure::SystemClock;
+//! use std::io::Read;
+//! use std::time::Duration;
+//!
+//! for kind in [Kind::Threads, Kind::Processes] {
+//!     let (from, _to) = std::io::pipe().unwrap();
+//!     let mut crew = Crew::of(kind, 1, || Ok(&from)).unwrap();
+//!     crew.tell(0, |_, _| Ok(7), [0; 3]);
+//!     assert_eq!(crew.hear_or_see_asleep(0, SystemClock).ok(), Some(Ok(Reply::Done(7))));
+//!     if crew.sleeps_in(0, libc::SYS_read).is_some() { // Else this kernel does not show it.
+//!         crew.tell(0, |from, _| Ok(from.read(&mut [0])? as u64), [0; 3]);
+//!         let asleep = crew.hear_or_see_asleep(0, SystemClock).unwrap().unwrap_err();
+//!         assert_eq!(asleep.call.unwrap().number, libc::SYS_read);
+//!         assert_eq!(crew.hear_within(0, Duration::from_millis(1)).unwrap(), None);
+//!         assert_eq!(crew.hear_or_see_asleep(0, SystemClock).unwrap(), Err(asleep)); // Not woken since.
+//!     }
+//! }
+//! ```
+//!
 //! A worker may end in the middle of a task. Whoever then asks it is told so, and dropping the crew ends the rest.
 //!
 //! ```
@@ -100,6 +124,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, Builder};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use nix::errno::Errno;
@@ -302,6 +327,20 @@ impl<W> Crew<W> {
         Ok(reply)
     }
 
+    /// The same, if it comes within that time.
+    ///
+    /// # Errors
+    /// As for `hear`; and for a time of more than 24 days.
+    pub fn hear_within(&mut self, worker: usize, time: Duration) -> Result<Option<Reply>> {
+        let is_over = self.is_over_within(worker, time.try_into().context("a time that poll(2) can wait")?)?;
+        is_over.then(|| self.hear(worker)).transpose()
+    }
+
+    fn is_over_within(&self, worker: usize, time: PollTimeout) -> nix::Result<bool> {
+        let Worker { line, has_left, .. } = &self.workers[worker];
+        Ok(*has_left || poll(&mut [PollFd::new(line.as_fd(), PollFlags::POLLIN)], time)? > 0)
+    }
+
     /// Does it sleep in this system call, such as `libc::SYS_futex`? None if the kernel does not show it. The wait for
     /// its next task is no such sleep.
     pub fn sleeps_in(&self, worker: usize, call: i64) -> Option<bool> {
@@ -356,8 +395,7 @@ impl<W> Crew<W> {
     /// # Errors
     /// If the kernel cannot look (ENOMEM).
     pub fn is_over(&self, worker: usize) -> Result<bool> {
-        let Worker { line, has_left, .. } = &self.workers[worker];
-        Ok(*has_left || poll(&mut [PollFd::new(line.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO)? > 0)
+        Ok(self.is_over_within(worker, PollTimeout::ZERO)?)
     }
 
     /// None while it is awake, has ended, or waits for its next task.

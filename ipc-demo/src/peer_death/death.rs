@@ -1,13 +1,12 @@
 //! One side is killed in the middle of a message: what does the other see, what is lost, and what is left?
 
 use std::sync::Mutex;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
 use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use process_demo::asleep::{Sleep, look_until};
 use process_demo::child::Exit;
@@ -29,6 +28,8 @@ pub enum Dies {
 pub struct Sight {
     /// The victim stood stopped in the middle of its message, and SIGKILL ended it.
     pub in_the_middle: bool,
+    /// Where the writer died: whether its reader had taken the half.
+    pub half_was_read: bool,
     /// By what the survivor learns of it: the end, or an error. Or what it sees in place of that.
     pub answer: Result<String, &'static str>,
     /// Where it is silent, the call in which it sleeps on: not once woken since before the kill.
@@ -43,7 +44,6 @@ pub struct Sight {
     pub cleaned: bool,
 }
 
-pub const SILENCE: &str = "silence";
 pub const HALF_AS_WHOLE: &str = "half as whole"; // It took what came for a whole message.
 
 const FLOOD_BYTES: usize = 1 << 16; // TCP takes megabytes: in halves of a message that would be long.
@@ -60,7 +60,7 @@ pub fn play(mechanism: &Mechanism, dies: Dies, names: &Names) -> Result<Sight> {
     let mut writer = Side::of(Crew::of(Kind::Processes, 1, || Ok(take_both()?.0))?);
     let mut reader = Side::of(Crew::of(Kind::Processes, 1, || Ok(take_both()?.1))?);
     drop(ends); // As long as this process had them open, nobody would ever see an end.
-    (writer.peer, reader.peer) = (reader.pid(), writer.pid());
+    (writer.peer, reader.peer) = (reader.crew.tid(0), writer.crew.tid(0));
 
     // The first half goes. With some mechanism one call sends all: its middle is where it sleeps.
     writer.call(HALF_BYTES)?;
@@ -77,28 +77,28 @@ pub fn play(mechanism: &Mechanism, dies: Dies, names: &Names) -> Result<Sight> {
         Dies::Writer => (&mut writer, &mut reader, true),
         Dies::Reader => (&mut reader, &mut writer, mechanism.writer_waits),
     };
-    kill(victim.pid(), Signal::SIGSTOP)?;
-    let stopped = matches!(waitpid(victim.pid(), Some(WaitPidFlag::WUNTRACED))?, WaitStatus::Stopped(..));
+    kill(survivor.peer, Signal::SIGSTOP)?;
+    let stopped = matches!(waitid(Id::Pid(survivor.peer), WaitPidFlag::WSTOPPED)?, WaitStatus::Stopped(..));
     if survivor_waits && survivor.asleep.is_none() {
         let asleep = look_until(SystemClock, || survivor.call(FLOOD_BYTES).map(|()| survivor.asleep))?;
         asleep.context("the survivor never slept in its mechanism")?;
     }
+    let half_was_read = survivor.taken > 0;
     let halfway = in_one_call || (1..whole).contains(&victim.taken);
-    kill(victim.pid(), Signal::SIGKILL)?;
+    kill(survivor.peer, Signal::SIGKILL)?;
     // Reaped: the kernel has closed all that it had.
     let killed = victim.crew.hear(0)? == Reply::Gone(Exit::Signal(Signal::SIGKILL));
     let answer = survivor.answer(mechanism.patience, (dies == Dies::Writer).then_some(whole))?;
     let fetched = if dies == Dies::Reader { newcomer()? } else { 0 };
     let sleeps_in = survivor.asleep.and_then(|sleep| sleep.call.ok()).map(|call| name_of(call.number));
-    let is_broken = answer == Ok("EPIPE".to_owned());
-    let by_sigpipe = is_broken.then(|| survivor.dies_of_sigpipe()).transpose()?;
+    let by_sigpipe = (answer == Ok("EPIPE".to_owned())).then(|| survivor.dies_of_sigpipe()).transpose()?;
     let lost = writer.taken.saturating_sub(reader.taken + fetched);
     drop((writer, reader));
     let left = [names.left(), port.and_then(left_at_port).into_iter().collect()].concat();
     drop((newcomer, named));
     let cleaned = names.left().is_empty();
     let in_the_middle = halfway && stopped && killed;
-    Ok(Sight { in_the_middle, answer, sleeps_in, by_sigpipe, lost, left, cleaned })
+    Ok(Sight { in_the_middle, half_was_read, answer, sleeps_in, by_sigpipe, lost, left, cleaned })
 }
 
 /// A process that has one end, and makes one call of it whenever it is told.
@@ -116,11 +116,11 @@ impl Side {
         Side { crew, peer: Pid::this(), taken: 0, asleep: None }
     }
 
-    fn pid(&self) -> Pid {
-        self.crew.tid(0)
-    }
-
+    /// Has it make one call, unless it sleeps in one.
     fn tell(&mut self, bytes: usize) {
+        if self.asleep.is_some() {
+            return;
+        }
         let arguments = [bytes as u64, self.peer.as_raw() as u64, 0];
         self.crew.tell(0, |end, [bytes, peer, _]| end(bytes as usize, Pid::from_raw(peer as i32)), arguments);
     }
@@ -134,9 +134,7 @@ impl Side {
 
     /// One call, while both live: it takes something, or sleeps.
     fn call(&mut self, bytes: usize) -> Result<()> {
-        if self.asleep.is_none() {
-            self.tell(bytes);
-        }
+        self.tell(bytes);
         if let Some(reply) = self.see()? {
             let taken = reply.value()?;
             ensure!(taken > 0, "a side saw an end before anybody died");
@@ -149,11 +147,9 @@ impl Side {
     fn answer(&mut self, patience: Duration, whole: Option<u64>) -> Result<Result<String, &'static str>> {
         const TRIES: usize = 4; // Where nothing ever blocks: the first may still find what the dead has not yet lost.
         for _ in 0..TRIES {
-            if self.asleep.is_none() {
-                self.tell(FLOOD_BYTES);
-            }
+            self.tell(FLOOD_BYTES);
             match self.reply(patience)? {
-                None => return Ok(Err(SILENCE)),
+                None => return Ok(Err("silence")),
                 Some(Reply::Done(0)) => return Ok(Ok("end".to_owned())),
                 Some(Reply::Done(taken)) => self.taken += taken,
                 Some(Reply::Failed { says, errno: Errno::UnknownErrno }) => return Ok(Ok(says)),
@@ -167,21 +163,15 @@ impl Side {
         Ok(Err("no error"))
     }
 
-    /// None if its sleep from before the death goes on for longer than a wake may be late.
+    /// None if it sleeps on for longer than a wake may be late.
     fn reply(&mut self, patience: Duration) -> Result<Option<Reply>> {
-        const LOOKS: u32 = 10;
-        let (mut before, mut looks) = (self.asleep, 0);
-        let look = || {
-            let reply = self.see()?;
-            before = before.or(self.asleep);
-            looks += 1;
-            if reply.is_some() || (looks > LOOKS && self.asleep == before) {
-                return Ok(Some(reply));
-            }
-            thread::sleep(patience / LOOKS);
-            anyhow::Ok(None)
-        };
-        look_until(SystemClock, look)?.context("the survivor was woken, and never answered")
+        if let Some(reply) = self.crew.hear_within(0, patience)? {
+            self.asleep = None;
+            return Ok(Some(reply));
+        }
+        let (before, reply) = (self.asleep, self.see()?);
+        ensure!(reply.is_some() || before.is_none() || self.asleep == before, "the survivor woke, and never answered");
+        Ok(reply)
     }
 
     /// Its next call, now that SIGPIPE does again what it does to programs in any language; Rust's start-up ignores it.

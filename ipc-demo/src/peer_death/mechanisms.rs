@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::iter;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
@@ -32,7 +31,7 @@ use crate::names::Names;
 
 pub struct Mechanism {
     pub name: &'static str,
-    /// Of what is counted, in the plural.
+    /// Of what is counted.
     pub unit: &'static str,
     /// Whether its writer sleeps until there is room; else it takes what comes, or drops it.
     pub writer_waits: bool,
@@ -67,22 +66,22 @@ pub const IPC_CHANNEL: &str = "ipc-channel";
 pub const CONNECTED: [&str; 5] = ["pipe", "named FIFO", "Unix stream", "TCP", "Unix seqpacket"];
 
 pub const MECHANISMS: &[Mechanism] = &[
-    mechanism("pipe", "bytes", |names| linked(Way::Pipe, names)),
-    mechanism("named FIFO", "bytes", fifo),
-    mechanism("Unix stream", "bytes", |names| linked(Way::UnixStream, names)),
-    mechanism("TCP", "bytes", |names| linked(Way::Tcp, names)),
-    mechanism("Unix seqpacket", "records", |names| linked(Way::UnixSeqpacket, names)),
-    mechanism("Unix datagram", "records", datagram),
-    Mechanism { writer_waits: false, ..mechanism("UDP", "records", |names| linked(Way::Udp, names)) },
-    mechanism("POSIX queue", "messages", queue),
-    mechanism("eventfd", "counts", |_| eventfd(false)),
-    mechanism("eventfd + pidfd", "counts", |_| eventfd(true)),
-    Mechanism { writer_waits: false, ..mechanism("semaphore", "counts", memory::semaphore) },
-    mechanism("memory + futex", "bytes", memory::futex),
-    mechanism("memory + robust", "bytes", memory::robust),
-    Mechanism { patience: RING_LOOKS_WITHIN, ..mechanism("ring", "messages", ring) },
-    mechanism(IPC_CHANNEL, "messages", typed),
-    Mechanism { writer_waits: false, ..mechanism("signal", "signals", signal) },
+    mechanism("pipe", "byte", |names| linked(Way::Pipe, names)),
+    mechanism("named FIFO", "byte", fifo),
+    mechanism("Unix stream", "byte", |names| linked(Way::UnixStream, names)),
+    mechanism("TCP", "byte", |names| linked(Way::Tcp, names)),
+    mechanism("Unix seqpacket", "record", |names| linked(Way::UnixSeqpacket, names)),
+    mechanism("Unix datagram", "record", datagram),
+    Mechanism { writer_waits: false, ..mechanism("UDP", "record", |names| linked(Way::Udp, names)) },
+    mechanism("POSIX queue", "message", queue),
+    mechanism("eventfd", "count", |_| eventfd(false)),
+    mechanism("eventfd + pidfd", "count", |_| eventfd(true)),
+    Mechanism { writer_waits: false, ..mechanism("semaphore", "count", memory::semaphore) },
+    mechanism("memory + futex", "byte", memory::futex),
+    mechanism("memory + robust", "byte", memory::robust),
+    Mechanism { patience: RING_LOOKS_WITHIN, ..mechanism("ring", "message", ring) },
+    mechanism(IPC_CHANNEL, "message", typed),
+    Mechanism { writer_waits: false, ..mechanism("signal", "signal", signal) },
 ];
 
 const WAKES_COME_AT_ONCE: Duration = Duration::from_millis(10); // Only the network may handle a packet a little later.
@@ -132,10 +131,9 @@ fn fifo(names: &Names) -> Result<Line> {
     mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).context("mkfifo")?;
     // Opening one end waits for the other, unless it is told not to.
     let open_at_once = |path: &Path| File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
-    let first = open_at_once(&path)?;
+    let _first = open_at_once(&path)?;
     let to = File::options().write(true).open(&path)?;
     let from = File::open(&path)?; // Its calls wait, unlike those of the first one.
-    drop(first);
     let newcomer = move || {
         let mut left = Vec::new();
         let _ = open_at_once(&path)?.read_to_end(&mut left); // EAGAIN where it would wait.
@@ -165,7 +163,7 @@ fn queue(names: &Names) -> Result<Line> {
     let receive = claimed(open, |queue| Ok(mq_receive(queue, &mut [0; HALF_BYTES], &mut 0).map(|_| 1)?));
     let newcomer = move || {
         let queue = MessageQueue::open(&newcomers_name)?;
-        Ok(iter::from_fn(|| queue.receive_within(Duration::ZERO).ok().flatten()).count() as u64)
+        Ok(std::iter::from_fn(|| queue.receive_within(Duration::ZERO).ok().flatten()).count() as u64)
     };
     Ok(Line::of(send, receive, newcomer))
 }
@@ -225,8 +223,7 @@ fn ring(_: &Names) -> Result<Line> {
 
 /// One value, so large that one call of `send` goes in many pieces, and waits in its middle.
 fn typed(_: &Names) -> Result<Line> {
-    const PIECES: usize = 8;
-    let bytes = PIECES * OsIpcSender::get_max_fragment_size(); // Far above what a socket's buffer takes.
+    let bytes = 8 * OsIpcSender::get_max_fragment_size(); // Far above what a socket's buffer takes.
     let by_name = |error| match error {
         IpcError::Io(error) => error.into(),
         error => anyhow!("{error:?}"),

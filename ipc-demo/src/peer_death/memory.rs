@@ -2,7 +2,6 @@
 //! nix has none of them.
 
 use std::cell::UnsafeCell;
-use std::iter;
 use std::mem::MaybeUninit;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
@@ -31,7 +30,7 @@ pub fn semaphore(names: &Names) -> Result<Line> {
         // here may be called at any time by any process that has it mapped.
         Errno::result(unsafe { function(memory.semaphore.get()) }).map(|_| 1)
     };
-    let newcomer = move || Ok(iter::from_fn(|| call(libc::sem_trywait).ok()).sum());
+    let newcomer = move || Ok(std::iter::from_fn(|| call(libc::sem_trywait).ok()).sum());
     Ok(Line::of(move |_, _| Ok(call(libc::sem_post)?), move |_, _| Ok(call(libc::sem_wait)?), newcomer))
 }
 
