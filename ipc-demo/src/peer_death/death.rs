@@ -89,6 +89,7 @@ pub fn play(mechanism: &Mechanism, dies: Dies, names: &Names) -> Result<Sight> {
     // Reaped: the kernel has closed all that it had.
     let killed = victim.crew.hear(0)? == Reply::Gone(Exit::Signal(Signal::SIGKILL));
     let answer = survivor.answer(mechanism.patience, (dies == Dies::Writer).then_some(whole))?;
+    // The writer still has its end open: what lies in a FIFO lives no longer than that.
     let fetched = if dies == Dies::Reader { newcomer()? } else { 0 };
     let sleeps_in = survivor.asleep.and_then(|sleep| sleep.call.ok()).map(|call| name_of(call.number));
     let by_sigpipe = (answer == Ok("EPIPE".to_owned())).then(|| survivor.dies_of_sigpipe()).transpose()?;
