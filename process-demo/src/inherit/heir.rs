@@ -40,7 +40,7 @@ pub fn observe(thing: usize, column: usize) -> Result<Tried<Word>> {
         Ok(WORDS.iter().position(|known| *known == word).context("an unknown word")? as u64)
     };
     let seen = parent.ask(0, see, [thing as u64, column as u64, 0])?.value();
-    tried(seen.map(|word| WORDS[word as usize]).context(THINGS[thing].name))
+    tried(seen.map(|word| WORDS[word as usize])).context(THINGS[thing].name)
 }
 
 /// The parent makes the thing, sets it and makes an heir; then they look at it and change it in turn.
@@ -56,7 +56,7 @@ fn pass_on(index: usize, column: usize) -> Result<Word> {
         let first = ask(JUST_LOOK)?;
         let Some(change) = change else {
             let heir = first.context("no id")?.parse()?;
-            return Ok(if see(heir)? == set { SAME } else { OWN });
+            return Ok(if see(heir)? == see(place)? { SAME } else { OWN }); // Meanwhile the heir waits.
         };
         if first.as_ref() != Some(&set) {
             return Ok(match first {
