@@ -40,7 +40,7 @@ pub const DEMO: Demo = Demo {
 const PROGRAMS_TEXT: &str = include_str!("complexity/programs.rs");
 
 fn run(stage: &mut Stage) -> Result<()> {
-    let names = Names { directory: stage.directory().to_owned(), system: stage.name("complexity") };
+    let names = Names::of(stage, "complexity", &["-POSIX-queue-writer", "-POSIX-queue-reader"])?; // Of the two deaths.
     stage.note(
         "What can each do? Two send at once, one waits for two, a mebibyte goes in one send, one side is killed. Of two \
          that write into bare memory at once one is lost when both choose their place before either is done: here that \

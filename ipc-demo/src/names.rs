@@ -1,10 +1,11 @@
 //! Where may what needs a name have one, and what is still in the system under it?
 
-use std::fs;
 use std::path::PathBuf;
+use std::{fs, io};
 
 use ipc_demo::message_queue::MessageQueue;
 use nix::mqueue::mq_unlink;
+use shared::Stage;
 
 /// Names that are nobody else's.
 pub struct Names {
@@ -14,6 +15,12 @@ pub struct Names {
 }
 
 impl Names {
+    /// A queue may then have the name, or the name with one of these endings; the runner removes what a killed run left.
+    pub fn of(stage: &Stage, what: &str, endings: &[&str]) -> io::Result<Names> {
+        endings.iter().chain(&[""]).try_for_each(|ending| stage.queue(&format!("{what}{ending}")).map(drop))?;
+        Ok(Names { directory: stage.directory().to_owned(), system: stage.name(what) })
+    }
+
     pub fn fifo(&self) -> PathBuf {
         self.directory.join("fifo")
     }

@@ -5,7 +5,6 @@ mod address_space;
 mod clone;
 mod copy_on_write;
 mod crash;
-mod exit_number;
 mod family;
 mod fork_with_threads;
 mod inherit;
