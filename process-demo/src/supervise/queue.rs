@@ -1,121 +1,156 @@
-//! What becomes of a queue of tasks when some of them crash or hang the worker that does them?
+//! What becomes of a queue of tasks, shared by supervised workers, when some tasks bring trouble?
 
-use std::io;
-use std::os::unix::process::ExitStatusExt;
-use std::time::Duration;
+use std::hash::{DefaultHasher, Hasher};
+use std::num::NonZeroUsize;
+use std::process::ExitStatus;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::{io, slice};
 
 use anyhow::{Context, Result};
-use nix::errno::Errno;
-use nix::libc;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use process_demo::supervisor::{Event, Policy, Supervisor, WhenMakerDies};
-use shared::Stage;
-
-use super::jobs::{Failure, Jobs, Tries};
-use super::pieces::Pieces;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use nix::sys::prctl::set_dumpable;
+use process_demo::supervisor::{Event, Policy, Supervisor, WhenMakerDies, Worker};
+use shared::measure::SystemClock;
 
 pub const WORKERS: usize = 2; // One fails, one goes on; on two CPUs the supervisor then has to fight for neither.
 
-/// One queue: how long, and what is to go wrong.
-pub struct Trouble<'a> {
+/// How long a queue is, and what goes wrong in it.
+pub struct Trouble {
     pub tasks: usize,
-    pub failures: &'a [Failure],
-    pub tries: Tries,
+    /// So many tasks bring trouble, evenly spread.
+    pub planned: usize,
+    /// What such a task does to its worker.
+    pub strike: fn(&Worker<'_>),
+    /// It does so at each of its first tries.
+    pub bad_tries: u64,
     pub policy: Policy,
 }
 
-/// What came of it.
+/// A task in shared memory, which outlives every worker: the next one in the slot finds what the last one had in hand.
+struct Task {
+    /// `OPEN`, the worker's slot plus one, or `DONE`.
+    owner: AtomicU64,
+    tries: AtomicU64,
+    result: AtomicU64,
+    struck_ns: AtomicU64,
+    done_ns: AtomicU64,
+}
+
+const OPEN: u64 = 0;
+const DONE: u64 = u64::MAX;
+
+/// What came of a queue.
 pub struct Outcome {
     pub tasks: usize,
-    /// Tasks with the right result at the end.
+    pub begun: usize,
+    /// With the right result.
     pub done: usize,
     /// How many times a task was begun that had been begun before.
-    pub repeated: u64,
+    pub begun_again: usize,
+    /// From each failure until its task was done: the next worker in the slot does it first of all.
     pub recoveries_ns: Vec<f64>,
-    pub seen: Seen,
-    /// The supervisor has reaped every worker.
-    pub none_left: bool,
+    /// From the first trouble until every worker had ended.
+    pub took_ns: f64,
+    /// What the supervisor told.
+    pub events: Vec<Event>,
 }
 
-/// What the supervisor told.
-#[derive(Default)]
-pub struct Seen {
-    pub started: usize,
-    /// Ended by SIGABRT or SIGSEGV.
-    pub crashed: usize,
-    /// Ended for want of a heartbeat.
-    pub hung: usize,
-    /// Ended with all done.
-    pub finished: usize,
-    /// Ended in any other way.
-    pub otherwise: usize,
-    pub waits: Vec<Duration>,
-    /// After how many restarts, for each slot that was given up.
-    pub gave_up: Vec<usize>,
-    /// The first events.
-    log: Vec<Event>,
+impl Trouble {
+    /// Has the queue done under a supervisor, which is this process.
+    pub fn supervise(&self, clock: SystemClock) -> Result<Outcome> {
+        let tasks = in_shared_memory(self.tasks).context("mapping a table of tasks")?;
+        let work = |worker: &Worker<'_>| self.work(worker, tasks, clock);
+        // SAFETY: the workers use the tasks by atomics, and memory of their own; nothing in shared memory is owned.
+        let supervisor = unsafe { Supervisor::new(self.policy, &[WhenMakerDies::End; WORKERS], work) };
+        let mut supervisor = supervisor.context("preparing a supervisor")?;
+        let mut events = Vec::new();
+        while let Some(event) = supervisor.next_event().context("supervising")? {
+            if let Event::NotStarted { error, .. } = event {
+                return Err(io::Error::from(error)).context("forking a worker"); // It could try again, but this machine refuses.
+            }
+            events.push(event);
+        }
+        let over_ns = clock.now_ns();
+        let tries = || tasks.iter().map(|task| task.tries.load(Relaxed));
+        let is_right = |task: &usize| tasks[*task].result.load(Relaxed) == checksum(*task);
+        let times_ns = tasks.iter().map(|task| (task.struck_ns.load(Relaxed), task.done_ns.load(Relaxed)));
+        let struck = times_ns.filter(|(struck, _)| *struck > 0);
+        let made_good = struck.clone().filter(|(_, done)| *done > 0);
+        Ok(Outcome {
+            tasks: self.tasks,
+            begun: tries().filter(|tries| *tries > 0).count(),
+            done: (0..self.tasks).filter(is_right).count(),
+            begun_again: tries().map(|tries| tries.saturating_sub(1)).sum::<u64>() as usize,
+            recoveries_ns: made_good.map(|(struck, done)| (done - struck) as f64).collect(),
+            took_ns: struck.map(|(struck, _)| over_ns - struck).max().unwrap_or(0) as f64,
+            events,
+        })
+    }
+
+    /// A worker's life: first what the last worker of its slot had in hand when it ended, then whatever is open.
+    fn work(&self, worker: &Worker<'_>, tasks: &[Task], clock: SystemClock) -> u8 {
+        let mine = worker.slot() as u64 + 1;
+        let left_over = (0..tasks.len()).filter(|&task| tasks[task].owner.load(Relaxed) == mine);
+        // One atomic step: a worker that ends right after it has left its mark on the task.
+        let take = |task: &usize| tasks[*task].owner.compare_exchange(OPEN, mine, Relaxed, Relaxed).is_ok();
+        let mut to_do = left_over.chain((0..tasks.len()).filter(take));
+        while worker.goes_on()
+            && let Some(number) = to_do.next()
+        {
+            let task = &tasks[number];
+            if task.tries.fetch_add(1, Relaxed) < self.bad_tries && self.brings_trouble(number) {
+                let _ = set_dumpable(false); // No core and no crash reporter: neither is part of the recovery.
+                task.struck_ns.store(clock.now_ns(), Relaxed);
+                (self.strike)(worker);
+            }
+            task.result.store(checksum(number), Relaxed);
+            task.done_ns.store(clock.now_ns(), Relaxed);
+            task.owner.store(DONE, Relaxed); // The results are read when every worker has ended.
+        }
+        0
+    }
+
+    fn brings_trouble(&self, task: usize) -> bool {
+        let distance = self.tasks / self.planned;
+        task % distance == distance / 2 && task / distance < self.planned
+    }
 }
 
-impl Seen {
-    pub fn failed(&self) -> usize {
-        self.crashed + self.hung
+impl Outcome {
+    pub fn count(&self, wanted: impl Fn(&Event) -> bool) -> usize {
+        self.events.iter().filter(|event| wanted(event)).count()
+    }
+
+    /// How many workers ended like this.
+    pub fn ended(&self, wanted: impl Fn(ExitStatus) -> bool) -> usize {
+        self.count(|event| matches!(event, Event::Ended { exit, .. } if wanted(*exit)))
+    }
+
+    /// Workers that ended otherwise than with all done.
+    pub fn lost(&self) -> usize {
+        self.ended(|exit| !exit.success())
     }
 
     pub fn restarts(&self) -> usize {
-        self.started.saturating_sub(WORKERS)
-    }
-
-    /// How the first worker to end was replaced, line by line.
-    pub fn first_crash(&self) -> Vec<String> {
-        let first =
-            self.log.iter().find_map(|event| if let Event::Ended { slot, .. } = event { Some(slot) } else { None });
-        let replaces = |event: &&Event| match event {
-            Event::Ended { slot, .. } | Event::Restarting { slot, .. } | Event::Started { slot, .. } => {
-                Some(slot) == first
-            }
-            _ => false,
-        };
-        let from = self.log.iter().skip_while(|event| !matches!(event, Event::Ended { .. }));
-        const LINES: usize = 3; // It ended, it is started again, it runs.
-        from.filter(replaces).take(LINES).map(Event::to_string).collect()
-    }
-
-    fn note(&mut self, event: &Event) {
-        const MOST_EVENTS: usize = 64; // The first crash comes early.
-        if self.log.len() < MOST_EVENTS {
-            self.log.push(*event);
-        }
-        match event {
-            Event::Started { .. } => self.started += 1,
-            Event::Hung { .. } => self.hung += 1,
-            Event::Ended { exit, .. } => match exit.signal() {
-                None if exit.success() => self.finished += 1,
-                Some(libc::SIGABRT | libc::SIGSEGV) => self.crashed += 1,
-                Some(libc::SIGKILL) => {} // Counted as hung, when it was; the sum of all ends shows others.
-                _ => self.otherwise += 1,
-            },
-            Event::Restarting { wait, .. } => self.waits.push(*wait),
-            Event::GaveUp { restarts, .. } => self.gave_up.push(*restarts),
-            Event::NotStarted { .. } | Event::Draining | Event::Drained { .. } => {}
-        }
+        self.count(|event| matches!(event, Event::Started { .. })).saturating_sub(WORKERS)
     }
 }
 
-/// Has the queue done under a supervisor, which is this process.
-pub fn supervise(stage: &Stage, pieces: &Pieces, trouble: &Trouble<'_>) -> Result<Outcome> {
-    let Trouble { tasks, failures, tries, policy } = *trouble;
-    let jobs = Jobs::new(tasks, failures, tries, WORKERS, pieces, stage.clock())?;
-    let mut seen = Seen::default();
-    // SAFETY: the workers use the table by atomics and memory of their own; nothing in shared memory is owned.
-    let supervisor = unsafe { Supervisor::new(policy, &[WhenMakerDies::End; WORKERS], |worker| jobs.work(worker)) };
-    let mut supervisor = supervisor.context("preparing a supervisor")?;
-    while let Some(event) = supervisor.next_event().context("supervising")? {
-        if let Event::NotStarted { error, .. } = event {
-            return Err(io::Error::from(error)).context("forking a worker"); // It could try again, but this machine refuses.
-        }
-        seen.note(&event);
-    }
-    let none_left = waitpid(None, Some(WaitPidFlag::WNOHANG)) == Err::<WaitStatus, _>(Errno::ECHILD);
-    let (done, repeated, recoveries_ns) = (jobs.done(), jobs.repeated(), jobs.recoveries_ns());
-    Ok(Outcome { tasks, done, repeated, recoveries_ns, seen, none_left })
+/// What a task computes: some microseconds of work, and no two tasks have one result.
+pub fn checksum(task: usize) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&[task as u8; 4096]);
+    hasher.write_usize(task);
+    hasher.finish()
+}
+
+/// They stay until this process ends.
+fn in_shared_memory(tasks: usize) -> Result<&'static [Task]> {
+    let bytes = NonZeroUsize::new(tasks * size_of::<Task>()).context("a queue without tasks")?;
+    let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
+    let start = unsafe { mmap_anonymous(None, bytes, access, MapFlags::MAP_SHARED) }?;
+    // SAFETY: so many tasks are mapped there, aligned to a page, zeroed, never unmapped, and used by atomics only.
+    Ok(unsafe { slice::from_raw_parts(start.cast().as_ptr(), tasks) })
 }

@@ -1,153 +1,123 @@
-//! Crashes, hangs, and a task that crashes whoever takes it: what is lost, what is done twice, how long does it take?
+//! Four troubles: what is lost, what is done twice, how long does it take?
 
+use std::os::unix::process::ExitStatusExt;
+use std::process::abort;
 use std::time::Duration;
 
 use anyhow::Result;
-use process_demo::supervisor::Policy;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{alarm, getppid, pause};
+use process_demo::supervisor::{Event, Policy, Worker};
 use shared::Stage;
-use shared::number::count;
+use shared::number::{chosen_with_unit, count, with_unit};
 
-use super::in_words;
-use super::jobs::{Failure, Tries};
-use super::pieces::Pieces;
-use super::queue::{self, Outcome, Trouble, WORKERS};
-
-/// What came of each.
-pub struct Troubles {
-    pub crashes: Outcome,
-    pub hangs: Outcome,
-    pub hopeless: Outcome,
-}
-
-/// Of the crashes and hangs together.
-pub struct Saved {
-    pub tasks: usize,
-    pub done: usize,
-    /// Workers.
-    pub lost: usize,
-    pub repeated: u64,
-}
-
-impl Troubles {
-    pub fn saved(&self) -> Saved {
-        let sum = |of: fn(&Outcome) -> usize| of(&self.crashes) + of(&self.hangs);
-        let repeated = self.crashes.repeated + self.hangs.repeated;
-        Saved { tasks: sum(|it| it.tasks), done: sum(|it| it.done), lost: sum(|it| it.seen.failed()), repeated }
-    }
-}
-
-impl Saved {
-    pub fn all_but_those_in_hand(&self) -> bool {
-        self.done == self.tasks && self.repeated <= self.lost as u64
-    }
-}
-
-const WAIT: Duration = Duration::from_millis(2);
-const MOST_RESTARTS: usize = 5;
-
-pub fn show(stage: &mut Stage, pieces: &Pieces) -> Result<Troubles> {
-    Ok(Troubles { crashes: crash(stage, pieces)?, hangs: hang(stage, pieces)?, hopeless: despair(stage, pieces)? })
-}
-
-fn crash(stage: &mut Stage, pieces: &Pieces) -> Result<Outcome> {
-    let (tasks, crashes) = stage.by_effort((4_000, 12), (20_000, 40), (100_000, 200));
-    stage.say(format!("{crashes} of {} tasks crash their worker. The first time:", count(tasks as u64)));
-    stage.note(format!(
-        "{WORKERS} workers, each a process, share the tasks: checksums of pieces of this program's own file. A table in \
-         shared memory says who has which task. {crashes} tasks crash whoever tries them first, by turns with abort() and \
-         with a write to a forbidden address."
-    ));
-    let failures: Vec<Failure> =
-        [Failure::Abort, Failure::SegmentationFault].into_iter().cycle().take(crashes).collect();
-    let outcome = queue::supervise(
-        stage,
-        pieces,
-        &Trouble { tasks, failures: &failures, tries: Tries::First, policy: patient() },
-    )?;
-    stage.say(outcome.seen.first_crash().join("; ") + ".");
-    facts(stage, &outcome, crashes, "crash");
-    Ok(outcome)
-}
-
-fn hang(stage: &mut Stage, pieces: &Pieces) -> Result<Outcome> {
-    let (tasks, hangs) = stage.by_effort((4_000, 2), (20_000, 6), (100_000, 20));
-    let hung_after = Duration::from_millis(stage.by_effort(50, 100, 250));
-    stage.say(format!(
-        "{hangs} of {} tasks hang: a worker without a heartbeat for {} is killed.",
-        count(tasks as u64),
-        in_words(hung_after)
-    ));
-    let failures = vec![Failure::Hang; hangs];
-    let policy = Policy { hung_after, ..patient() };
-    let outcome =
-        queue::supervise(stage, pieces, &Trouble { tasks, failures: &failures, tries: Tries::First, policy })?;
-    facts(stage, &outcome, hangs, "hang");
-    stage.note(
-        "A worker that hangs waits for what never comes. It lives, so only its missing heartbeat tells. In a thread, a crash \
-         ends the whole program, as `process-demo crash` shows; and a thread that hangs cannot be ended alone, as \
-         `process-demo management` shows.",
-    );
-    Ok(outcome)
-}
+use super::queue::{Outcome, Trouble, WORKERS};
 
 /// For a supervisor that never loses patience: a restart is forgotten at once, so each is the first.
 fn patient() -> Policy {
     Policy { window: Duration::ZERO, most_restarts: usize::MAX, ..Policy::default() }
 }
 
-fn facts(stage: &mut Stage, outcome: &Outcome, planned: usize, what: &str) {
-    let Outcome { tasks, done, repeated, seen, none_left, .. } = outcome;
-    let got = format!("{} of {}", count(*done as u64), count(*tasks as u64));
-    stage.fact(
-        format!("Although workers {what}, every task is done in the end, with the right result"),
-        done == tasks,
-        got,
+pub fn crash(stage: &mut Stage) -> Result<Outcome> {
+    let (tasks, planned) = stage.by_effort((4_000, 12), (20_000, 40), (100_000, 200));
+    stage.say(format!("{planned} of {} tasks crash their worker. The first time:", count(tasks as u64)));
+    stage.note(format!(
+        "{WORKERS} workers, each a process, share the tasks: each is the checksum of a page. A table in shared memory says \
+         who has which task. {planned} tasks call abort() when they are tried first."
+    ));
+    let trouble = Trouble { tasks, planned, strike: |_| abort(), bad_tries: 1, policy: patient() };
+    let crashes = trouble.supervise(stage.clock())?;
+    let from_first_end = crashes.events.iter().skip_while(|event| !matches!(event, Event::Ended { .. }));
+    let replaced: Vec<String> = from_first_end.take(3).map(Event::to_string).collect();
+    stage.say(replaced.join("; ") + ".");
+    let seen = crashes.ended(|exit| exit.signal() == Some(libc::SIGABRT));
+    tell(stage, &crashes, "crash", planned, seen);
+    Ok(crashes)
+}
+
+pub fn hang(stage: &mut Stage) -> Result<Outcome> {
+    let (tasks, planned, patience_ms) = stage.by_effort((4_000, 2, 50), (20_000, 6, 100), (100_000, 20, 250));
+    let policy = Policy { hung_after: Duration::from_millis(patience_ms), ..patient() };
+    stage.say(format!(
+        "{planned} of {} tasks hang: a worker without a heartbeat for {} is killed.",
+        count(tasks as u64),
+        chosen_with_unit("ms", patience_ms as f64)
+    ));
+    let strike = |_: &Worker<'_>| {
+        alarm::set(5); // In seconds: a supervisor that did not notice is to fail a fact, not to hang it.
+        loop {
+            pause();
+        }
+    };
+    let hangs = Trouble { tasks, planned, strike, bad_tries: 1, policy }.supervise(stage.clock())?;
+    tell(stage, &hangs, "hang", planned, hangs.count(|event| matches!(event, Event::Hung { .. })));
+    stage.note(
+        "A worker that hangs waits for what never comes. It lives, so only its missing heartbeat tells. In a thread, a crash \
+         ends the whole program, as `process-demo crash` shows; and a thread that hangs cannot be ended alone, as \
+         `process-demo zombies` shows.",
     );
-    let (failed, restarts) = (seen.failed(), seen.restarts());
-    let says = format!("Each {what} cost one worker, and each of these was replaced");
-    let all_told = seen.otherwise == 0 && seen.finished == WORKERS && restarts == failed;
-    stage.check(says, all_told && failed >= planned, format!("{planned} planned, {failed} seen, {restarts} restarts"));
+    Ok(hangs)
+}
+
+/// `seen`: how many workers were lost to this kind of trouble.
+fn tell(stage: &mut Stage, outcome: &Outcome, what: &str, planned: usize, seen: usize) {
+    let says = format!("Although workers {what}, every task is done in the end, with the right result");
+    stage.all(says, outcome.done, outcome.tasks);
+    let (lost, restarts, again) = (outcome.lost(), outcome.restarts(), outcome.begun_again);
+    let finished = outcome.ended(|exit| exit.success());
+    let one_each = seen >= planned && lost == seen && restarts == lost && finished == WORKERS;
+    let says = format!("Each {what} cost one worker, and each of these was reaped and replaced");
+    stage.check(says, one_each, format!("{planned} planned, {lost} workers lost, {restarts} restarts"));
     let says = "No worker lost more than the task that it had in hand; that one was begun again";
-    let once_each = (planned as u64..=failed as u64).contains(repeated);
-    stage.check(says, once_each, format!("{failed} workers lost, {repeated} tasks begun again"));
-    let left = if *none_left { "no child left" } else { "some left" };
-    stage.check("The supervisor has reaped them all", *none_left, left);
-    if failed > planned {
-        let healthy = failed - planned;
+    stage.check(says, (planned..=lost).contains(&again), format!("{lost} workers lost, {again} tasks begun again"));
+    if seen > planned {
+        let healthy = seen - planned;
         stage.spoiled(format!("{healthy} healthy workers got no CPU for so long that they were taken for hung"));
     }
 }
 
-fn despair(stage: &mut Stage, pieces: &Pieces) -> Result<Outcome> {
-    const TASKS: usize = 100;
-    stage.say(format!("1 of {TASKS} tasks is poison, it crashes whoever tries it: {MOST_RESTARTS} restarts at most."));
-    stage.note(format!(
-        "The first restart is at once, the next waits {}, each further one twice as long, but never longer than {}.",
-        in_words(WAIT),
-        in_words(4 * WAIT)
-    ));
-    let policy = Policy {
-        first_wait: WAIT,
-        longest_wait: 4 * WAIT,
-        most_restarts: MOST_RESTARTS,
-        window: Duration::MAX,
-        ..Policy::default()
-    };
-    let trouble = Trouble { tasks: TASKS, failures: &[Failure::Abort], tries: Tries::Every, policy };
-    let outcome = queue::supervise(stage, pieces, &trouble)?;
-    let Outcome { done, seen, .. } = &outcome;
+pub fn poison(stage: &mut Stage) -> Result<Outcome> {
+    const MOST_RESTARTS: usize = 5;
+    let tasks = 100;
+    stage.say(format!("1 of {tasks} tasks is poison, it crashes whoever tries it: {MOST_RESTARTS} restarts at most."));
+    stage.note("The first restart is at once, the next waits 2 ms, and each further one twice as long.");
+    let first_wait = Duration::from_millis(2);
+    let policy = Policy { first_wait, most_restarts: MOST_RESTARTS, ..Policy::default() };
+    let poison = Trouble { tasks, planned: 1, strike: |_| abort(), bad_tries: u64::MAX, policy };
+    let poison = poison.supervise(stage.clock())?;
+    let given_up = poison.count(|event| matches!(event, Event::GaveUp { restarts: MOST_RESTARTS, .. }));
+    let (crashes, restarts) = (poison.lost(), poison.restarts());
+    let stopped = given_up == 1 && restarts == MOST_RESTARTS && crashes == MOST_RESTARTS + 1;
     let says = format!("The worker that always crashes is given up after {MOST_RESTARTS} restarts");
-    let got = format!("{} crashes, {} restarts, given up: {}", seen.crashed, seen.restarts(), seen.gave_up.len());
-    let stopped = seen.gave_up == [MOST_RESTARTS] && seen.restarts() == MOST_RESTARTS;
-    stage.check(says, stopped && seen.crashed == MOST_RESTARTS + 1, got);
-    let waits: Vec<String> = seen.waits.iter().map(|wait| wait.as_millis().to_string()).collect();
-    let expected = [0, 1, 2, 4, 4].map(|times| times * WAIT);
-    stage.check(
-        "The waits before them grew as they should",
-        seen.waits == expected,
-        format!("{} ms", waits.join(", ")),
-    );
+    stage.check(says, stopped, format!("{crashes} crashes, {restarts} restarts, given up: {given_up}"));
     let says = "Beside a worker that always crashes, the other one does all other tasks";
-    stage.fact(says, *done == TASKS - 1 && seen.finished == WORKERS - 1, format!("{done} of {TASKS}"));
-    Ok(outcome)
+    let others = poison.done == tasks - 1 && poison.ended(|exit| exit.success()) == WORKERS - 1;
+    stage.fact(says, others, format!("{} of {tasks}", poison.done));
+    Ok(poison)
+}
+
+pub fn stop(stage: &mut Stage) -> Result<Outcome> {
+    let tasks = stage.by_effort(4_000, 20_000, 100_000);
+    let strike = |worker: &Worker<'_>| {
+        let _ = kill(getppid(), Signal::SIGTERM);
+        let passed_on = PollFd::new(worker.stop_request(), PollFlags::POLLIN);
+        let _ = poll(&mut [passed_on], PollTimeout::from(5_000_u16)); // In milliseconds; a bound, as above.
+    };
+    let stop = Trouble { tasks, planned: 1, strike, bad_tries: 1, policy: Policy::default() };
+    let stop = stop.supervise(stage.clock())?;
+    stage.say(format!("SIGTERM asks all to stop: over after {}.", with_unit("ns", stop.took_ns)));
+    stage.note(
+        "A worker sends SIGTERM to the supervisor in the middle of a task, and does not finish it before the supervisor has \
+         passed the signal on.",
+    );
+    let by_themselves = stop.ended(|exit| exit.success());
+    let orderly = by_themselves == WORKERS && stop.events.ends_with(&[Event::Drained { killed: 0 }]);
+    let none_lost = stop.begun == stop.done && stop.begun < tasks;
+    let [begun, done, all] = [stop.begun, stop.done, tasks].map(|number| count(number as u64));
+    let says = "No task begun before SIGTERM is lost: each worker finishes its own, and ends by itself";
+    let got = format!("{begun} of {all} begun, {done} done; {by_themselves} of {WORKERS} ended by themselves");
+    stage.fact(says, none_lost && orderly, got);
+    Ok(stop)
 }

@@ -11,7 +11,7 @@ pub const EXCEPTIONS: &[(&str, usize, usize)] = &[
     ("process-demo shared-state", 427, 3), // four ways to keep state, the process-shared lock among them.
     ("process-demo split", 718, 6),  // to be moved onto the crew.
     ("process-demo start-cost", 1051, 13), // nine tables for three claims; three of them will do.
-    ("process-demo supervise", 910, 10), // a supervisor that is stopped, asked to stop and killed.
+    ("process-demo supervise", 449, 4), // four troubles of a queue, and a supervisor that is stopped and killed.
     ("process-demo web-server", 495, 3), // its own load generator.
     ("ipc-demo backpressure", 381, 2), // a port of its own for each of 14 mechanisms, until there is one list of them.
     ("ipc-demo boundaries", 328, 2), // two questions: one writer, and two.
