@@ -56,7 +56,7 @@ pub fn hang(stage: &mut Stage) -> Result<Outcome> {
     stage.note(
         "A worker that hangs waits for what never comes. It lives, so only its missing heartbeat tells. In a thread, a crash \
          ends the whole program, as `process-demo crash` shows; and a thread that hangs cannot be ended alone, as \
-         `process-demo zombies` shows.",
+         `process-demo management` shows.",
     );
     Ok(hangs)
 }
