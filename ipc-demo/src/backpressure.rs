@@ -2,20 +2,18 @@
 
 mod ports;
 
-use anyhow::{Context, Result, ensure};
-use ipc_demo::event::Event;
+use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::unistd::{getpid, write};
-use process_demo::child::{Exit, fork};
-use process_demo::crew::{Arguments, Crew, Kind, NOTHING, Progress, Reply};
+use nix::unistd::getpid;
+use process_demo::crew::{Arguments, Crew, NOTHING, Progress, Reply};
 use process_demo::memory_of;
 use shared::number::{chosen_with_unit, count, with_unit};
-use shared::{Cell, Column, Demo, Extras, Mood, Snippet, Stage, Table, refused};
+use shared::{Cell, Demo, Extras, Snippet, Stage, Table, Tried, tried};
 
-use crate::asleep::wait_until_asleep;
-use crate::link::Way;
+use crate::mechanisms::kernel::Way::{self, Fifo, Pipe, Queue, Tcp, Udp, UnixDatagram, UnixSeqpacket, UnixStream};
+use crate::mechanisms::{CHANNELS, IPC_TYPED};
 use crate::version;
-use ports::{BYTES, Port};
+use ports::{BYTES, Port, ROOM};
 
 pub const DEMO: Demo = Demo {
     name: "backpressure",
@@ -26,7 +24,6 @@ pub const DEMO: Demo = Demo {
            goes on, and counts and checks what arrives. A mechanism that never refuses gets a bounded number of messages.",
     extras: Extras::NONE,
     snippets: &[
-        Snippet { path: "ipc-demo/snippets/event.rs", text: include_str!("../snippets/event.rs") },
         Snippet { path: "ipc-demo/snippets/fifo.rs", text: include_str!("../snippets/fifo.rs") },
         Snippet { path: "ipc-demo/snippets/message_queue.rs", text: include_str!("../snippets/message_queue.rs") },
         Snippet { path: "ipc-demo/snippets/typed.rs", text: include_str!("../snippets/typed.rs") },
@@ -34,50 +31,36 @@ pub const DEMO: Demo = Demo {
     run,
 };
 
-const LINKS: [Way; 8] =
-    [Way::Pipe, Way::Fifo, Way::UnixStream, Way::UnixDatagram, Way::UnixSeqpacket, Way::Tcp, Way::Udp, Way::Queue];
-
 fn run(stage: &mut Stage) -> Result<()> {
     stage.note(format!(
-        "Each writer sends messages of {BYTES} bytes, each with its number, to a reader that has stopped reading. An \
-         eventfd has no messages, it adds up: it gets ones, and then all that still fits at once. The crossbeam rows are \
-         crossbeam-channel {}.",
-        version::of("crossbeam-channel"),
+        "Each writer sends messages of {BYTES} bytes, each with its number, to a reader that has stopped reading.",
     ));
-    let mut rows: Vec<(String, Result<Filled>)> = Vec::new();
-    for way in LINKS {
-        rows.push((way.name().to_owned(), ports::link(stage, way).and_then(|port| stop_reading(stage, &port))));
-    }
-    rows.push(("eventfd, adding 1".to_owned(), add_up(stage)));
-    let typed_name = format!("ipc-channel {}", version::of("ipc-channel"));
-    rows.push((typed_name.clone(), ports::typed().and_then(|port| stop_reading(stage, &port))));
-    for (name, port) in ports::channels(stage.by_effort(50_000, 500_000, 2_000_000)) {
-        rows.push((name, stop_reading(stage, &port)));
-    }
-    let or_why = |(name, filled): (String, Result<Filled>)| {
-        let filled = match filled {
-            Err(error) => Err(refused(&error).ok_or_else(|| error.context(format!("sending by {name}")))?),
-            Ok(filled) => Ok(filled),
-        };
-        Ok((name, filled))
+    let mut rows: Vec<Row> = Vec::new();
+    let mut add = |name: String, port: Result<Port>| {
+        let filled = tried(port.and_then(|port| stop_reading(stage, &port)));
+        rows.push((name.clone(), filled.with_context(|| format!("sending by {name}"))?));
+        anyhow::Ok(())
     };
-    let mut rows = rows.into_iter().map(or_why).collect::<Result<Vec<Row>>>()?;
-    // Those that wait come first, soonest first; then those that tell nothing.
-    rows.sort_by_key(|(_, filled)| filled.as_ref().map_or((3, 0), |filled| (filled.then.rank(), filled.messages)));
+    for way in [Pipe, Fifo, UnixStream, UnixDatagram, UnixSeqpacket, Tcp, Udp, Queue] {
+        add(way.name().to_owned(), ports::link(stage, way))?;
+    }
+    add(IPC_TYPED.to_owned(), ports::typed())?;
+    add(format!("std sync({ROOM})"), Ok(ports::bounded()))?;
+    add(CHANNELS[0].to_owned(), Ok(ports::unbounded(stage.by_effort(50_000, 500_000, 2_000_000))))?;
+    // Those that make their writer wait come first, soonest first.
+    rows.sort_by_key(|(_, filled)| filled.as_ref().map_or((2, 0), |row| (u8::from(!row.waits()), row.messages)));
     show(stage, &rows);
-    judge(stage, &rows);
-    tell_of_typed(stage, &rows, &typed_name);
+    tell_facts(stage, &rows);
     answer(stage, &rows);
     Ok(())
 }
 
 /// A mechanism, and what was seen of it, or why it could not be tried.
-type Row = (String, Result<Filled, String>);
+type Row = (String, Tried<Filled>);
 
 struct Filled {
     /// Taken while the reader did not read.
     messages: u64,
-    bytes: u64,
     then: Then,
     /// Once the reader went on, with the one for which the writer waited.
     arrived: u64,
@@ -91,17 +74,11 @@ enum Then {
     Loses,
     /// Not at all: it took everything, and the process grew by so many bytes.
     Grows(u64),
-    /// Not at all: it was never asleep, in all that it was given.
-    NeverWaited,
 }
 
-impl Then {
-    fn rank(&self) -> u8 {
-        match self {
-            Then::Waits(_) => 0,
-            Then::Loses => 1,
-            Then::Grows(_) | Then::NeverWaited => 2,
-        }
+impl Filled {
+    fn waits(&self) -> bool {
+        matches!(self.then, Then::Waits(_))
     }
 }
 
@@ -135,127 +112,78 @@ fn stop_reading(stage: &Stage, port: &Port) -> Result<Filled> {
         }
     }
     let messages = bytes / BYTES as u64;
-    let then = match port.between {
-        _ if waits => Then::Waits(refusal),
-        _ if port.may_lose => Then::Loses,
-        Kind::Processes => Then::NeverWaited,
-        Kind::Threads => Then::Grows(crew.ask(WRITER, memory_bytes, NOTHING)?.value()?.saturating_sub(before_bytes)),
+    let then = match (waits, port.may_lose) {
+        (true, _) => Then::Waits(refusal),
+        (_, true) => Then::Loses,
+        _ => Then::Grows(crew.ask(WRITER, memory_bytes, NOTHING)?.value()?.saturating_sub(before_bytes)),
     };
     let read_on = |port: &mut &Port, [expected, ..]: Arguments| port.read_on(expected);
     let arrived = crew.ask(READER, read_on, [messages + u64::from(waits), 0, 0])?.value()?;
     if waits {
         crew.hear(WRITER)?.value()?;
     }
-    Ok(Filled { messages, bytes: messages * BYTES as u64, then, arrived })
-}
-
-/// An eventfd takes numbers, until their sum is too large.
-fn add_up(stage: &Stage) -> Result<Filled> {
-    const SINGLE: u64 = 1_000; // Added one by one, to be seen in one sum.
-    let event = Event::counter().context("eventfd")?;
-    (0..SINGLE).try_for_each(|_| event.add(1))?;
-    event.add(u64::MAX - 1 - SINGLE)?; // Nobody lives to add so many one by one.
-    let error = write(&event, &1u64.to_ne_bytes()).err(); // The snippet's `add` would wait here.
-    // SAFETY: the child only adds; nothing here is in shared memory.
-    let writer = unsafe { fork(|| u8::from(event.add(1).is_err())) }.context("starting a process")?;
-    ensure!(wait_until_asleep(writer.pid(), stage.clock())?, "an eventfd took more than fits");
-    let sum = event.wait()?;
-    ensure!(writer.wait()? == Exit::Code(0), "the writer failed");
-    let then = Then::Waits(error.map(|errno: Errno| format!("{errno:?}")));
-    Ok(Filled { messages: sum, bytes: size_of::<u64>() as u64, then, arrived: sum + event.wait()? })
+    Ok(Filled { messages, then, arrived })
 }
 
 fn show(stage: &mut Stage, rows: &[Row]) {
-    let number = |count: u64| match count {
-        ..=9_007_199_254_740_992 => Cell::Number(count as f64),
-        _ => Cell::Text(format!("2^64 - {}", u64::MAX - count + 1)), // More digits than a number here has.
+    let cells = |(name, filled): &Row| match filled {
+        Err(why) => vec![name.clone().into(), Cell::Skipped { skipped: why.clone() }],
+        Ok(Filled { messages, then, arrived }) => {
+            let then = match then {
+                Then::Waits(Some(error)) => Cell::good(format!("waits, or gets {error}")),
+                Then::Waits(None) => Cell::good("waits"),
+                Then::Loses => Cell::bad(format!("not told: {} lost", count(messages - arrived))),
+                Then::Grows(more) => Cell::bad(format!("not told: {} grown", with_unit("bytes", *more as f64))),
+            };
+            let size = chosen_with_unit("bytes", (messages * BYTES as u64) as f64);
+            vec![name.clone().into(), (*messages).into(), size.into(), then, (*arrived).into()]
+        }
     };
-    let cells = |(name, filled): &Row| {
-        let name = Cell::Text(name.clone());
-        let Filled { messages, bytes, then, arrived } = match filled {
-            Err(why) => {
-                return vec![name, Cell::Skipped { skipped: why.clone() }, Cell::Nothing, Cell::Nothing, Cell::Nothing];
-            }
-            Ok(filled) => filled,
-        };
-        let (says, mood) = match then {
-            Then::Waits(Some(error)) => (format!("waits, or gets {error}"), Mood::Good),
-            Then::Waits(None) => ("waits".to_owned(), Mood::Good),
-            Then::Loses => (format!("not told: {} lost", count(messages - arrived)), Mood::Bad),
-            Then::Grows(by_bytes) => (format!("not told: {} grown", with_unit("bytes", *by_bytes as f64)), Mood::Bad),
-            Then::NeverWaited => ("never waited here".to_owned(), Mood::Neutral),
-        };
-        let bytes = Cell::Text(chosen_with_unit("bytes", *bytes as f64));
-        vec![name, number(*messages), bytes, Cell::Word { says, mood }, number(*arrived)]
-    };
-    let heads = ["taken", "size", "then the writer", "arrived"].map(|head| Column::value(head, ""));
-    stage.show(Table {
-        title: format!("How many messages of {} are taken while nobody reads", with_unit("bytes", BYTES as f64)),
-        columns: [Column::label("mechanism")].into_iter().chain(heads).collect(),
-        rows: rows.iter().map(cells).collect(),
-    });
+    let title = format!("How many messages of {} are taken while nobody reads", with_unit("bytes", BYTES as f64));
+    let columns = ["mechanism", "taken", "size", "then the writer", "arrived"];
+    stage.show(Table::new(title, columns, rows.iter().map(cells)));
 }
 
-fn judge(stage: &mut Stage, rows: &[Row]) {
-    let filled = || rows.iter().filter_map(|(_, filled)| filled.as_ref().ok());
-    let waiting = || filled().filter(|filled| matches!(filled.then, Then::Waits(_)));
+fn tell_facts(stage: &mut Stage, rows: &[Row]) {
+    let waiting = || rows.iter().filter_map(|(_, filled)| filled.as_ref().ok()).filter(|filled| filled.waits());
     let whole = waiting().filter(|filled| filled.arrived > filled.messages).count();
-    let says = "Where the writer waits, every message arrives once the reader goes on";
-    stage.fact(says, whole == waiting().count(), format!("{whole} of {}", waiting().count()));
-    let growing = || {
-        filled().filter_map(|filled| match filled.then {
-            Then::Grows(by_bytes) => Some(by_bytes >= filled.bytes && filled.arrived == filled.messages),
-            _ => None,
-        })
-    };
-    let all_in_memory = growing().filter(|&all_in_memory| all_in_memory).count();
-    let says = "An unbounded channel takes every message into memory and tells the writer nothing";
-    stage.fact(says, all_in_memory == growing().count(), format!("{all_in_memory} of {}", growing().count()));
-    if let Some((_, Ok(udp))) = rows.iter().find(|(name, _)| name == Way::Udp.name()) {
-        let got = format!("{} sent without an error, {} arrived", count(udp.messages), count(udp.arrived));
+    stage.all("Where the writer waits, every message arrives once the reader goes on", whole, waiting().count());
+    let of = |name: &str| rows.iter().find(|row| row.0 == name).and_then(|(_, filled)| filled.as_ref().ok());
+    if let Some(Filled { messages, then, arrived }) = of(CHANNELS[0]) {
+        let says = "An unbounded channel takes every message into memory and tells the writer nothing";
+        let in_memory = matches!(then, Then::Grows(more) if *more >= messages * BYTES as u64);
+        stage.fact(says, in_memory && arrived == messages, format!("{} of {}", count(*arrived), count(*messages)));
+    }
+    if let Some(Filled { messages, then, arrived }) = of(Way::Udp.name()) {
+        let got = format!("{} sent without an error, {} arrived", count(*messages), count(*arrived));
         let says = "UDP takes every message without an error and drops those that find no room";
-        stage.fact(says, matches!(udp.then, Then::Loses) && udp.arrived < udp.messages, got);
+        stage.fact(says, matches!(then, Then::Loses) && arrived < messages, got);
+    }
+    if let Some(filled) = of(IPC_TYPED) {
+        stage.note(format!(
+            "The README of ipc-channel says that send never blocks. Here, with version {}, its writer was {} {} messages: \
+             servo/ipc-channel#275. So read in a thread of its own, or bound how much is sent and not yet read.",
+            version::of("ipc-channel"),
+            if filled.waits() { "asleep after" } else { "never asleep, in" },
+            count(filled.messages),
+        ));
     }
 }
 
-/// What its documentation promises, and what was seen.
-fn tell_of_typed(stage: &mut Stage, rows: &[Row], name: &str) {
-    let seen = match rows.iter().find(|row| row.0 == name) {
-        Some((_, Ok(Filled { messages, then: Then::Waits(_), .. }))) => {
-            format!("its writer was asleep after {} messages", count(*messages))
-        }
-        Some((_, Ok(Filled { messages, .. }))) => {
-            format!("its writer was never asleep, in {} messages", count(*messages))
-        }
-        _ => "it could not be tried".to_owned(),
-    };
-    stage.note(format!(
-        "The README of ipc-channel says that send never blocks. Here, with {name}, {seen}. It is known upstream, as \
-         servo/ipc-channel#275. So read in a thread of its own, or bound how much is sent and not yet read."
-    ));
-}
-
 fn answer(stage: &mut Stage, rows: &[Row]) {
-    let filled = || rows.iter().filter_map(|(name, filled)| Some((name.as_str(), filled.as_ref().ok()?)));
-    let named = |is_so: fn(&Then) -> bool| {
-        let names = filled().filter(|(_, filled)| is_so(&filled.then)).map(|(name, _)| name);
-        names.collect::<Vec<_>>().join(" and ")
-    };
-    let outcomes = [
-        (named(|then| matches!(then, Then::Loses)), "messages are lost silently"),
-        (named(|then| matches!(then, Then::Grows(_))), "memory grows"),
-        (named(|then| matches!(then, Then::NeverWaited)), "it never waited here"),
-    ];
-    let others = outcomes.iter().filter(|(names, _)| !names.is_empty());
-    let others: String = others.map(|(names, what)| format!("; with {names} {what}")).collect();
-    let waiting = || filled().filter(|(_, filled)| matches!(filled.then, Then::Waits(_)));
-    let taken = || waiting().map(|(_, filled)| filled.messages).filter(|&messages| messages < u64::MAX / 2);
-    let (waiting, all) = (waiting().count(), filled().count());
-    stage.headline(format!("{waiting} of {all} mechanisms make a writer wait"));
+    let filled = || rows.iter().filter_map(|(name, filled)| Some((name, filled.as_ref().ok()?)));
+    let waiting = || filled().filter(|(_, filled)| filled.waits()).map(|(_, filled)| filled.messages);
+    let others = filled().map(|(name, filled)| match filled.then {
+        Then::Waits(_) => String::new(),
+        Then::Loses => format!("; with {name} messages are lost silently"),
+        Then::Grows(_) => format!("; with {name} memory grows"),
+    });
+    let (others, waits, all) = (others.collect::<String>(), waiting().count(), filled().count());
+    stage.headline(format!("{waits} of {all} mechanisms make a writer wait"));
     stage.answer(format!(
-        "The writer waits with {waiting} of {all} mechanisms, after {} to {} messages{others}.",
-        count(taken().min().unwrap_or(0)),
-        count(taken().max().unwrap_or(0)),
+        "The writer waits with {waits} of {all} mechanisms, after {} to {} messages{others}.",
+        count(waiting().min().unwrap_or(0)),
+        count(waiting().max().unwrap_or(0)),
     ));
     stage.advise("Choose yourself how many messages may wait: copy `message_queue`.");
 }

@@ -10,7 +10,7 @@ use process_demo::crew::{Crew, Kind, NOTHING, Reply};
 use shared::number::count;
 use shared::{Cell, Column, Demo, Extras, Mood, Snippet, Stage, Table, refused};
 
-use crate::link::{End, Link, Names, QUEUE_MESSAGE_BYTES, Way};
+use crate::mechanisms::kernel::{End, Link, Names, QUEUE_MESSAGE_BYTES, Way};
 
 pub const DEMO: Demo = Demo {
     name: "boundaries",

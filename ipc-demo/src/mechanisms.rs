@@ -48,9 +48,11 @@ use Waits::{Adaptive, Asleep, Spinning, Yielding};
 
 pub const PIPE: &str = Way::Pipe.name();
 pub const UNIX_STREAM: &str = Way::UnixStream.name();
+
 pub const FUTEX: &str = "futex";
 pub const SPIN: &str = "spin";
 pub const RING: &str = "ring";
+pub const IPC_TYPED: &str = "ipc typed";
 
 /// What threads use instead: they move a value.
 pub const CHANNELS: [&str; 6] =
@@ -107,7 +109,7 @@ pub const MECHANISMS: &[Mechanism] = &[
     row(RING, "Ring::new(16, 64) twice", AND_ALONE, Adaptive, |row| row.of(|_| channels::rings())),
     row("ipc bytes", "ipc::bytes_channel() twice", P, Asleep, |row| row.of(|_| channels::ipc_bytes()))
         .by("ipc-channel"),
-    row("ipc typed", "typed_pair(): ipc::channel() twice", P, Asleep, |row| row.of(|_| channels::ipc_typed()))
+    row(IPC_TYPED, "typed_pair(): ipc::channel() twice", P, Asleep, |row| row.of(|_| channels::ipc_typed()))
         .by("ipc-channel"),
 ];
 

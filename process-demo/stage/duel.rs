@@ -384,12 +384,14 @@ fn echo_until_stopped(endpoint: &mut impl Endpoint, pinning: Pinning) -> Result<
     let mut seen = 0;
     loop {
         let message = endpoint.receive()?;
-        if message == Message::STOP {
+        if message == Message::numbered(seen) {
+            seen += 1;
+            endpoint.send(message)?;
+        } else if message == Message::STOP {
             return endpoint.send(Message([seen, sched_getcpu()? as u64, 0, 0, 0, 0, 0, 0]));
+        } else {
+            endpoint.send(Message::WRONG)?;
         }
-        let expected = message == Message::numbered(seen);
-        seen += u64::from(expected);
-        endpoint.send(if expected { message } else { Message::WRONG })?;
     }
 }
 
