@@ -40,11 +40,7 @@ pub const DEMO: Demo = Demo {
 const PROGRAMS_TEXT: &str = include_str!("complexity/programs.rs");
 
 fn run(stage: &mut Stage) -> Result<()> {
-    let names = Names { directory: stage.directory().to_owned(), system: stage.name("complexity") };
-    // Where a killed run may leave a queue: the program's, and those of the two deaths.
-    for name in ["complexity", "complexity-POSIX-queue-writer", "complexity-POSIX-queue-reader"] {
-        stage.queue(name)?;
-    }
+    let names = Names::of(stage, "complexity", &["-POSIX-queue-writer", "-POSIX-queue-reader"])?; // Of the two deaths.
     stage.note(
         "What can each do? Two send at once, one waits for two, a mebibyte goes in one send, one side is killed. Of two \
          that write into bare memory at once one is lost when both choose their place before either is done: here that \

@@ -47,7 +47,7 @@ fn run(stage: &mut Stage) -> Result<()> {
         "First: can a process reach another one at all? Each child chooses a byte after the fork and hands it over to its \
          parent; the ending signal carries one bit of it.",
     );
-    let attempts = attempts::try_all(&format!("/{}", stage.name("byte")), stage.directory())?;
+    let attempts = attempts::try_all(&stage.queue("byte")?, stage.directory())?;
     attempts::tell(stage, &attempts);
 
     stage.note(
@@ -60,7 +60,7 @@ fn run(stage: &mut Stage) -> Result<()> {
          longer than p99; ratio is to the fastest row. What else each mechanism can do, `ipc-demo complexity` tries out.",
     );
     memory::block_signals()?;
-    let (directory, queue) = (stage.directory().to_owned(), format!("/{}", stage.name("trip")));
+    let (directory, queue) = (stage.directory().to_owned(), stage.queue("trip")?);
     let names = Names { directory: &directory, queue: &queue };
     // SAFETY: endpoints own descriptors, of which each process has its own, and share memory of atomics and semaphores that
     // nobody destroys; the roles of a ring are claimed after the fork, by the process that drops them.

@@ -70,7 +70,7 @@ impl Port {
 }
 
 pub fn link(stage: &Stage, way: Way) -> Result<Port> {
-    let queue = format!("/{}", stage.name("backpressure"));
+    let queue = stage.queue("backpressure")?;
     let Link { to, from } = way.link(&Names { directory: stage.directory(), queue: &queue })?;
     let may_lose = way == Way::Udp;
     // More than its reader's buffer has bytes for, whatever this machine's is.
