@@ -9,14 +9,14 @@ use std::time::Duration;
 use anyhow::Result;
 use shared::measure::usable_cpus;
 use shared::number::{counted, three_digits};
-use shared::stats::Ratio;
-use shared::{Claim, Demo, Extras, Ruling, Snippet, Stage, refused};
+use shared::stats::ratio;
+use shared::{Cell, Claim, Demo, Extras, Ruling, Snippet, Stage, Table, Tried, tried};
 
 use crate::server::answer::{GoOn, Work};
 use crate::server::client::{self, Connection, Outcome};
 use crate::server::models::Model;
-use crate::server::{self, Server, Setup, number, table};
-use capacity::{Plan, Row};
+use crate::server::{self, Server, Setup, number};
+use capacity::Row;
 
 pub const DEMO: Demo = Demo {
     name: "web-server",
@@ -32,9 +32,7 @@ pub const DEMO: Demo = Demo {
             number("cpu_us", "us", "CPU time that each request takes", 50.0, 0.0, 1e6),
             number("wait_ms", "ms", "how long each request waits, as for a database", 0.0, 0.0, 1000.0),
             server::PRELOAD,
-            number("panic_rate", "per mille", "requests that panic", 0.0, 0.0, 500.0),
-            number("segv_rate", "per mille", "requests that end in a segmentation fault", 0.0, 0.0, 500.0),
-            number("rate", "1/s", "of the paced requests; 0 for half of the slowest model's capacity", 0.0, 0.0, 1e6),
+            number("rate", "1/s", "of the requests whose lateness is measured", 200.0, 1.0, 1e6),
         ],
         ..Extras::NONE
     },
@@ -47,56 +45,37 @@ pub const DEMO: Demo = Demo {
 };
 
 fn run(stage: &mut Stage) -> Result<()> {
-    let plan = plan(stage);
-    let workers = plan.setup.workers;
-    server::has_descriptors_for(plan.connections + 24 * workers)?;
-    let calm = Setup { work: Work::NONE, ..plan.setup }; // Where something is counted, nothing may happen by chance.
-    let together = [Model::Prefork, Model::PreforkReusePort].map(|model| in_flight_at_once(stage, model, &calm));
-    let ruling = ruling(together)?;
-    let starve = [starves(stage, Model::ThreadPool, &calm)?, starves(stage, Model::Prefork, &calm)?] == [true; 2];
-    let rows = capacity::measure(stage, &plan)?;
-    let columns = [("answers", "1/s"), ("CPU", "ns"), ("memory", "bytes"), ("p99", "ns"), ("starved", "")];
-    let title = format!(
-        "{}, {} that stay open, requests at full speed",
-        counted(workers, "worker"),
-        counted(plan.connections, "connection")
-    );
-    stage.show(table(title, "model", &columns, rows.iter().map(|row| row.cells(plan.connections)).collect()));
-    let of = |model| rows.iter().find(|row| row.model == model);
-    let both = of(Model::Prefork).zip(of(Model::ThreadPool));
-    let compared = both.and_then(|(prefork, pool)| Some((prefork, pool, prefork.time_against(pool)?)));
-    let beyond = if starve { format!(" With both, a connection beyond {workers} waits.") } else { String::new() };
-    tell(stage, &ruling, compared, &beyond);
-    stage.rule(Claim::PreforkServer, ruling)
-}
-
-fn plan(stage: &mut Stage) -> Plan {
     let workers = match stage.setting("workers") as usize {
         0 => usable_cpus().len().clamp(2, 16), // Of one worker, nothing could be compared.
         workers => workers,
     };
-    let work = Work {
-        cpu_ns: (stage.setting("cpu_us") * 1000.0) as i64,
-        wait: Duration::from_micros((stage.setting("wait_ms") * 1000.0) as u64),
-        panic_per_mille: stage.setting("panic_rate") as u64,
-        segv_per_mille: stage.setting("segv_rate") as u64,
+    let connections = stage.setting("connections") as usize;
+    server::has_descriptors_for(connections + 24 * workers)?;
+    let calm = Setup::calm(stage, workers); // Where something is counted, no request takes time.
+    let ruling = judge(tried(in_flight_at_once(stage, &calm))?);
+    let starve = [starves(stage, Model::ThreadPool, &calm)?, starves(stage, Model::Prefork, &calm)?] == [true; 2];
+    let cpu_ns = (stage.setting("cpu_us") * 1000.0) as i64;
+    let wait = Duration::from_micros((stage.setting("wait_ms") * 1000.0) as u64);
+    let rows = capacity::measure(stage, &Setup { work: Work { cpu_ns, wait }, ..calm }, connections)?;
+    let (served_by, open) = (counted(workers, "worker"), counted(connections, "connection"));
+    let title = format!("{served_by}, {open} that stay open, requests at full speed");
+    let columns =
+        [("model", ""), ("answers", "1/s"), ("CPU", "ns"), ("memory", "bytes"), ("p99", "ns"), ("starved", "")];
+    let row = |(model, seen): &Row| {
+        let skipped = |why: &String| vec![Cell::Skipped { skipped: why.clone() }];
+        [vec![model.label().into()], seen.as_ref().map_or_else(skipped, |seen| seen.cells(connections))].concat()
     };
-    let ms = Duration::from_millis;
-    Plan {
-        setup: Setup { work, ..Setup::calm(stage, workers) },
-        connections: stage.setting("connections") as usize,
-        rounds: stage.by_effort(1, 9, 15),
-        closed: stage.by_effort(ms(40), ms(120), ms(1000)),
-        paced: stage.by_effort(ms(50), ms(1000), ms(10_000)),
-        per_s: stage.setting("rate"),
-    }
+    stage.show(Table::new(title, columns, rows.iter().map(row)));
+    let beyond = if starve { format!(" With both, a connection beyond {workers} waits.") } else { String::new() };
+    tell(stage, &ruling, &rows, &beyond);
+    stage.rule(Claim::PreforkServer, ruling)
 }
 
 /// Worker processes that had a request in flight at the same moment, and whether every answer was right.
 type Together = (usize, bool);
 
-fn in_flight_at_once(stage: &mut Stage, model: Model, setup: &Setup) -> Result<Together> {
-    let server = Server::start(model, setup)?;
+fn in_flight_at_once(stage: &mut Stage, setup: &Setup) -> Result<Together> {
+    let server = Server::start(Model::Prefork, setup)?;
     let (mut connections, waiting) = server.hold(setup.workers)?;
     let holders = connections.iter_mut().filter_map(Connection::holder);
     let at_once = holders.map(|holder| holder.process).collect::<BTreeSet<_>>().len();
@@ -104,81 +83,63 @@ fn in_flight_at_once(stage: &mut Stage, model: Model, setup: &Setup) -> Result<T
     connections.iter_mut().for_each(|connection| connection.go_on(GoOn::Answer)); // Now, and not before.
     let asked = connections.len();
     let right = asked - client::lost(connections);
+    let workers = setup.workers;
     stage.fact(
-        format!(
-            "{}: each of {} worker processes had a request in flight before any was answered",
-            model.label(),
-            setup.workers
-        ),
-        at_once == setup.workers && right == asked,
+        format!("prefork: each of {workers} worker processes had a request in flight before any was answered"),
+        at_once == workers && right == asked,
         format!("{at_once} processes at once; {right} of {asked} requests answered right"),
     );
     Ok((at_once, right == asked))
 }
 
-fn ruling(seen: [Result<Together>; 2]) -> Result<Ruling> {
-    let (mut together, mut refusals) = (Vec::new(), Vec::new());
-    for one in seen {
-        match one {
-            Ok(one) => together.push(one),
-            Err(error) => refusals.push(refused(&error).ok_or(error)?),
-        }
-    }
-    refusals.dedup();
-    let at_once = together.iter().map(|(at_once, _)| *at_once).max().unwrap_or(0);
-    let all_right = together.iter().all(|(_, right)| *right);
+fn judge(seen: Tried<Together>) -> Ruling {
+    let (at_once, all_right) = match seen {
+        Ok(together) => together,
+        Err(why) => return Ruling::skipped(why),
+    };
     let right = if all_right { "every answer was right" } else { "not every answer was right" };
     let because = format!("{at_once} worker processes had a request in flight at the same moment, and {right}");
-    let ruling = match at_once {
-        _ if together.is_empty() => Ruling::skipped(refusals.join("; ")),
-        2.. if all_right => Ruling::holds(because),
-        _ => Ruling::refuted(because),
-    };
-    Ok(ruling.by(at_once as f64, "processes"))
+    let ruling = if at_once >= 2 && all_right { Ruling::holds(because) } else { Ruling::refuted(because) };
+    ruling.by(at_once as f64, "processes")
 }
 
 /// What happens to a connection beyond the number of workers?
 fn starves(stage: &mut Stage, model: Model, setup: &Setup) -> Result<bool> {
-    const ROUNDS: u64 = 10;
-    let server = Server::start(model, setup)?;
-    let mut served = Vec::new();
-    for id in 0..setup.workers as u64 {
-        let mut connection = server.connect()?;
-        server.ask(&mut connection, id)?;
-        served.push(connection);
-    }
+    const ROUNDS: usize = 10;
+    let (workers, server) = (setup.workers, Server::start(model, setup)?);
+    let mut served = (0..workers).map(|_| server.connect()).collect::<Result<Vec<_>>>()?;
+    served.iter_mut().try_for_each(|connection| server.ask(connection, 1))?;
     let mut beyond = server.connect()?;
     beyond.ask(1000);
     // What is asked later on the others is answered all the same, again and again.
-    let mut overtaken = 0;
-    for id in 0..ROUNDS {
-        for connection in &mut served {
-            connection.ask(id);
-            overtaken += u64::from(connection.is_answered());
-        }
+    let mut later = 0;
+    for _ in 0..ROUNDS {
+        served.iter_mut().for_each(|connection| connection.ask(2));
+        later += served.iter_mut().filter_map(|connection| connection.is_answered().then_some(())).count();
     }
     let early = beyond.outcome();
     drop(served.pop());
     let is_answered = beyond.is_answered();
     let says = if early == Outcome::NotYet { "no answer" } else { "an answer" };
     let then = if is_answered { "its answer" } else { "none" };
-    let workers = setup.workers;
     Ok(stage.fact(
         format!("{}: {workers} connections that stay open keep another waiting until one closes", model.label()),
-        overtaken == ROUNDS * workers as u64 && early == Outcome::NotYet && is_answered,
-        format!("{says} while {overtaken} later requests were answered; {then} after one closed"),
+        later == ROUNDS * workers && early == Outcome::NotYet && is_answered,
+        format!("{says} while {later} later requests were answered; {then} after one closed"),
     ))
 }
 
-fn tell(stage: &mut Stage, ruling: &Ruling, compared: Option<(&Row, &Row, Ratio)>, beyond: &str) {
-    let Some((prefork, pool, time)) = compared else {
+fn tell(stage: &mut Stage, ruling: &Ruling, rows: &[Row], beyond: &str) {
+    let of = |model| rows.iter().find(|row| row.0 == model)?.1.as_ref().ok();
+    let Some((prefork, pool)) = of(Model::Prefork).zip(of(Model::ThreadPool)) else {
         stage.headline(format!("{} prefork workers served at once", ruling.value.unwrap_or_default()));
         stage.answer("This machine refuses one of them.");
         return stage.advise("Serve by processes where a request may crash: copy `prefork`.");
     };
-    let (ours, theirs) = (three_digits(prefork.per_s()), three_digits(pool.per_s()));
+    let [ours, theirs] = [prefork, pool].map(|figures| three_digits(figures.per_s()));
     stage.headline(format!("{ours} answers/s prefork, {theirs} pool"));
-    let (faster, advice) = match (time.clear, time.ratio < 1.0) {
+    let more = ratio(&prefork.by_round_per_s(), &pool.by_round_per_s());
+    let (faster, advice) = match (more.clear, more.ratio > 1.0) {
         (false, _) => {
             ("Neither is clearly faster", "Speed does not decide: where a request may crash, copy `prefork`.")
         }

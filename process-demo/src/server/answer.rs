@@ -1,4 +1,4 @@
-//! What does a server do with one connection? The same in every model: some work, some waiting, perhaps a crash.
+//! What does a server do with one connection? The same in every model: some work, some waiting, and a crash on demand.
 
 use std::hint::black_box;
 use std::io::{self, PipeWriter, Write};
@@ -13,13 +13,11 @@ use nix::unistd::gettid;
 
 use super::request::{Incoming, Requests};
 
-/// What each request takes, and how many in a thousand end in a crash.
+/// What each request takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Work {
     pub cpu_ns: i64,
     pub wait: Duration,
-    pub panic_per_mille: u64,
-    pub segv_per_mille: u64,
 }
 
 /// What everybody who answers for one server has.
@@ -72,11 +70,7 @@ pub fn serve(mut stream: &TcpStream, site: &Site) -> io::Result<()> {
         let mut answer =
             format!("HTTP/1.1 200\r\nContent-Length: {BODY_BYTES}\r\nConnection: {connection}\r\n\r\n{who}");
         let id = match target.split('/').collect::<Vec<_>>()[..] {
-            ["", "task", id] => {
-                let id = number(id)?;
-                site.work.crash_of(id).happen();
-                id
-            }
+            ["", "task", id] => number(id)?,
             ["", "hold", id] => {
                 stream.write_all(answer.as_bytes())?; // Half of the answer says who has the request in flight.
                 answer.clear();
@@ -118,15 +112,7 @@ impl GoOn {
 }
 
 impl Work {
-    pub const NONE: Work = Work { cpu_ns: 0, wait: Duration::ZERO, panic_per_mille: 0, segv_per_mille: 0 };
-
-    fn crash_of(&self, id: u64) -> GoOn {
-        match mixed(id) % 1000 {
-            lot if lot < self.panic_per_mille => GoOn::Panic,
-            lot if lot < self.panic_per_mille + self.segv_per_mille => GoOn::Fault,
-            _ => GoOn::Answer,
-        }
-    }
+    pub const NONE: Work = Work { cpu_ns: 0, wait: Duration::ZERO };
 
     /// Waits, and uses CPU time: of this thread alone, so being switched out does not count.
     #[expect(clippy::disallowed_methods, reason = "the time that passes is the work: it stands for a database")]

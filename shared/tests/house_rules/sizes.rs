@@ -12,7 +12,7 @@ pub const EXCEPTIONS: &[(&str, usize, usize)] = &[
     ("process-demo split", 314, 3),  // six who count, one of them sent the text.
     ("process-demo start-cost", 1051, 13), // nine tables for three claims; three of them will do.
     ("process-demo supervise", 449, 4), // four troubles of a queue, and a supervisor that is stopped and killed.
-    ("process-demo web-server", 495, 3), // its own load generator.
+    ("process-demo web-server", 365, 3), // its own load generator.
     ("ipc-demo backpressure", 282, 2), // an unread port for each of 11 mechanisms, which may refuse or lose.
     ("ipc-demo boundaries", 328, 2), // two questions: one writer, and two.
     ("ipc-demo complexity", 675, 4), // 14 smallest programs, whose lines and system calls it counts.
