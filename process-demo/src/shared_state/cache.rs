@@ -1,5 +1,4 @@
-//! What all workers look up: values of one KiB by key, in a block of slots that two of the keepers have in memory of their
-//! own, and one in memory that processes share, under a lock that is in it too.
+//! What do all workers look up? Values of one KiB by key, in slots that lie under a lock in memory that a fork copies or shares.
 
 use std::cell::UnsafeCell;
 use std::io;
@@ -20,23 +19,17 @@ pub type Slot = [u64; WORDS];
 pub const WORDS: usize = 128; // One KiB.
 pub const EMPTY: Slot = [0; WORDS];
 
-/// The value of this key, if it is there.
-pub fn find(slots: &[Slot], key: u64) -> Option<&Slot> {
-    Some(&slots[place(slots, key)]).filter(|slot| slot[0] == key)
-}
-
-/// Makes the value anew, as from a database, in place of whatever has its slot.
-pub fn put(slots: &mut [Slot], key: u64) -> &Slot {
-    let slot = &mut slots[place(slots, key)];
-    *slot = std::array::from_fn(|index| if index == 0 { key } else { mixed(key + index as u64) });
-    slot[WORDS - 1] = sum(slot);
-    slot
-}
-
-/// The value of this key, and whether it was there already.
+/// The value of this key, and whether it was there already; else it is made anew, as from a database, in place of whatever
+/// has its slot.
 pub fn find_or_put(slots: &mut [Slot], key: u64) -> (bool, &Slot) {
-    let was_there = find(slots, key).is_some();
-    (was_there, if was_there { &slots[place(slots, key)] } else { put(slots, key) })
+    let place = (mixed(key) % slots.len() as u64) as usize;
+    let slot = &mut slots[place];
+    let was_there = slot[0] == key;
+    if !was_there {
+        *slot = std::array::from_fn(|index| if index == 0 { key } else { mixed(key + index as u64) });
+        slot[WORDS - 1] = sum(slot);
+    }
+    (was_there, slot)
 }
 
 /// Reads the whole value: one that somebody else changed meanwhile would not add up.
@@ -46,10 +39,6 @@ pub fn is_right(slot: &Slot, key: u64) -> bool {
 
 fn sum(slot: &Slot) -> u64 {
     slot[..WORDS - 1].iter().fold(0, |sum, word| sum.wrapping_add(*word))
-}
-
-fn place(slots: &[Slot], key: u64) -> usize {
-    (mixed(key) % slots.len() as u64) as usize
 }
 
 /// The keys that one worker is asked for: the same ones at every run, twice as many as there are slots, and some far more
@@ -62,9 +51,9 @@ pub fn keys(worker: usize, slots: usize, how_many: u64) -> impl Iterator<Item = 
     })
 }
 
-/// Slots and a counter that a fork shares instead of copying them. If a process dies while it has the lock for writing, the
-/// lock stays locked: POSIX has robust mutexes, but no robust read-write locks.
-pub struct Mapped {
+/// Slots and a counter, under a lock that lies beside them: in memory that a fork copies (`MAP_PRIVATE`), or that it shares
+/// (`MAP_SHARED`).
+pub struct Cache {
     start: NonNull<Head>,
     slots: usize,
     bytes: NonZeroUsize,
@@ -72,57 +61,51 @@ pub struct Mapped {
 
 #[repr(C)]
 struct Head {
-    lock: UnsafeCell<libc::pthread_rwlock_t>,
+    lock: UnsafeCell<libc::pthread_mutex_t>,
     count: AtomicU64,
 }
 
-impl Mapped {
-    pub fn new(slots: usize) -> io::Result<Mapped> {
+// SAFETY: the slots are reached under the lock alone, which any thread may take, and the counter is atomic.
+unsafe impl Sync for Cache {}
+
+impl Cache {
+    pub fn mapped(slots: usize, flags: MapFlags) -> io::Result<Cache> {
         let bytes = NonZeroUsize::new((1 + slots) * size_of::<Slot>()).ok_or(Errno::EINVAL)?; // The head has a slot's place.
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
-        let start = unsafe { mmap_anonymous(None, bytes, access, MapFlags::MAP_SHARED) }?.cast::<Head>();
-        let mapped = Mapped { start, slots, bytes };
+        let start = unsafe { mmap_anonymous(None, bytes, access, flags) }?.cast::<Head>();
+        let cache = Cache { start, slots, bytes };
         let mut kind = MaybeUninit::uninit();
-        // nix has no read-write locks. SAFETY: the attributes are initialized by the first call before the next ones use
-        // them, and the lock lies in zeroed memory that nobody else knows yet, aligned as the page is.
+        // nix has no such locks. Whoever dies with a robust one does not lock it for ever: the next one is told.
+        // SAFETY: the attributes are initialized by the first call before the next ones use them, and the lock lies in
+        // zeroed memory that nobody else knows yet, aligned as the page is.
         let codes = unsafe {
             [
-                libc::pthread_rwlockattr_init(kind.as_mut_ptr()),
-                libc::pthread_rwlockattr_setpshared(kind.as_mut_ptr(), libc::PTHREAD_PROCESS_SHARED),
-                libc::pthread_rwlock_init(mapped.head().lock.get(), kind.as_ptr()),
-                libc::pthread_rwlockattr_destroy(kind.as_mut_ptr()),
+                libc::pthread_mutexattr_init(kind.as_mut_ptr()),
+                libc::pthread_mutexattr_setpshared(kind.as_mut_ptr(), libc::PTHREAD_PROCESS_SHARED),
+                libc::pthread_mutexattr_setrobust(kind.as_mut_ptr(), libc::PTHREAD_MUTEX_ROBUST),
+                libc::pthread_mutex_init(cache.head().lock.get(), kind.as_ptr()),
+                libc::pthread_mutexattr_destroy(kind.as_mut_ptr()),
             ]
         };
         match codes.into_iter().find(|code| *code != 0) {
             Some(code) => Err(Errno::from_raw(code).into()),
-            None => Ok(mapped),
+            None => Ok(cache),
         }
     }
 
-    pub fn read<T>(&self, look: impl FnOnce(&[Slot]) -> T) -> T {
-        // SAFETY: the lock was initialized by `new`.
-        let code = unsafe { libc::pthread_rwlock_rdlock(self.head().lock.get()) };
-        assert_eq!(code, 0, "locking for reading");
-        // SAFETY: all slots lie in the mapping, zeroed or written whole, and nobody writes while this has the lock.
-        let result = look(unsafe { slice::from_raw_parts(self.first(), self.slots) });
-        self.unlock();
+    /// # Panics
+    /// If another one has died with the lock: the slots may be half written.
+    pub fn locked<T>(&self, work: impl FnOnce(&mut [Slot]) -> T) -> T {
+        // SAFETY: the lock was initialized before anybody had this.
+        let code = unsafe { libc::pthread_mutex_lock(self.head().lock.get()) };
+        assert_eq!(code, 0, "locking a cache");
+        let first = self.start.cast::<Slot>().as_ptr().wrapping_add(1);
+        // SAFETY: all slots lie in the mapping, zeroed or written, and nobody else reads or writes while this has the lock.
+        let result = work(unsafe { slice::from_raw_parts_mut(first, self.slots) });
+        // SAFETY: this thread has locked it.
+        unsafe { libc::pthread_mutex_unlock(self.head().lock.get()) };
         result
-    }
-
-    pub fn write<T>(&self, change: impl FnOnce(&mut [Slot]) -> T) -> T {
-        // SAFETY: the lock was initialized by `new`.
-        let code = unsafe { libc::pthread_rwlock_wrlock(self.head().lock.get()) };
-        assert_eq!(code, 0, "locking for writing");
-        // SAFETY: all slots lie in the mapping, and nobody else reads or writes while this has the lock.
-        let result = change(unsafe { slice::from_raw_parts_mut(self.first(), self.slots) });
-        self.unlock();
-        result
-    }
-
-    fn unlock(&self) {
-        // SAFETY: the caller has locked it, in this very thread.
-        unsafe { libc::pthread_rwlock_unlock(self.head().lock.get()) };
     }
 
     pub fn count(&self) -> &AtomicU64 {
@@ -133,13 +116,9 @@ impl Mapped {
         // SAFETY: the mapping is as large, zeroed at first, and lives as long as `self`.
         unsafe { self.start.as_ref() }
     }
-
-    fn first(&self) -> *mut Slot {
-        self.start.cast::<Slot>().as_ptr().wrapping_add(1)
-    }
 }
 
-impl Drop for Mapped {
+impl Drop for Cache {
     fn drop(&mut self) {
         // SAFETY: nothing borrows from the mapping any more; other processes have mappings of their own.
         let _ = unsafe { munmap(self.start.cast(), self.bytes.get()) };
@@ -151,13 +130,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_found_whole_or_not_at_all() {
-        let mut slots = vec![EMPTY; 8];
-        assert!(find(&slots, 5).is_none());
-        assert!(is_right(put(&mut slots, 5), 5));
-        assert!(find(&slots, 5).is_some_and(|slot| is_right(slot, 5)));
-        let at = place(&slots, 5);
-        slots[at][60] ^= 1;
-        assert!(!is_right(&slots[at], 5));
+    fn a_value_is_found_again_until_another_has_its_slot() {
+        let mut slots = [EMPTY; 1];
+        for (key, was_there) in [(5, false), (5, true), (6, false), (5, false)] {
+            let (found, slot) = find_or_put(&mut slots, key);
+            assert!(found == was_there && is_right(slot, key) && !is_right(slot, key + 1));
+        }
+        slots[0][60] ^= 1;
+        assert!(!is_right(&slots[0], 5));
     }
 }
