@@ -1,23 +1,22 @@
 //! When does a forked process get memory of its own?
 
-mod block;
-mod saving;
+mod touches;
 
 use std::collections::BTreeSet;
 use std::hint::black_box;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use nix::sys::prctl::set_thp_disable;
 use nix::sys::resource::{UsageWho, getrusage};
-use nix::unistd::getpid;
-use process_demo::crew::{Arguments, Crew, Kind, NOTHING};
+use nix::unistd::{SysconfVar, getpid, sysconf};
+use process_demo::crew::{Arguments, Crew, Kind};
 use process_demo::memory_of;
-use shared::measure::SystemClock;
-use shared::number::{chosen_with_unit, count, with_unit};
-use shared::stats::{median, ratio};
-use shared::{Cell, Claim, Column, Demo, Extras, Ruling, Snippet, Stage, Table, Verdict, spare_bytes};
+use shared::number::count;
+use shared::{Claim, Demo, Extras, Ruling, Snippet, Stage, Table, Verdict, spare_bytes};
 
-use block::{Block, page_bytes};
+use touches::{read_pages, time_first_write, words_in_a_page, write_pages};
 
 pub const DEMO: Demo = Demo {
     name: "copy-on-write",
@@ -30,7 +29,6 @@ pub const DEMO: Demo = Demo {
            undecided.",
     extras: Extras::NONE,
     snippets: &[
-        Snippet { path: "process-demo/snippets/snapshot.rs", text: include_str!("../snippets/snapshot.rs") },
         Snippet { path: "process-demo/snippets/memory_of.rs", text: include_str!("../snippets/memory_of.rs") },
         Snippet { path: "process-demo/snippets/child.rs", text: include_str!("../snippets/child.rs") },
     ],
@@ -38,162 +36,101 @@ pub const DEMO: Demo = Demo {
 };
 
 fn run(stage: &mut Stage) -> Result<()> {
-    const MIB: usize = 1 << 20;
-    let wanted = stage.by_effort(4, 64, 256) * MIB;
+    let wanted = stage.by_effort(4, 64, 256) << 20;
     // A child may copy all of it, and fresh memory beside it is touched.
     let Some(bytes) = (0..6).map(|halvings| wanted >> halvings).find(|bytes| 4 * bytes <= spare_bytes() as usize)
     else {
         stage.skip("there is too little free memory to copy some of it");
         return Ok(());
     };
-    let mut block = Block::filled(bytes).context("filling memory")?;
-    let erosion = write_page_by_page(stage, &mut block)?;
-    let ruling = judge(&erosion);
-    let when = match ruling.verdict {
-        Verdict::Holds => "All at once, at the fork; the first write to a page takes",
-        Verdict::Qualified => "Page by page: the first write to each takes",
-        Verdict::Refuted => "Never: its parent sees what it writes; the first write to a page takes",
-        _ => "The counts do not tell; the first write to a page takes",
-    };
-    stage.rule(Claim::NewMemorySpace, ruling)?;
-    let first_write = time_first_write(stage, &mut block)?;
-    drop(block);
+    let _ = set_thp_disable(true); // Pages are counted one by one. A kernel without huge pages does not know the call.
+    let words = (bytes + page_bytes()) / size_of::<u64>(); // A page more than is counted, for a start.
+    let mut memory: Vec<u64> = (1..=words as u64).collect(); // No two pages are alike.
+    let ruling = write_page_by_page(stage, &mut memory)?;
+    let first_write = time_first_write(stage, &mut memory)?;
     clone_arcs(stage)?;
-    let saved = saving::show(stage, bytes / 2)?;
+    let (when, advice) = match ruling.verdict {
+        Verdict::Qualified => ("Page by page", "Load, then fork: what is only read stays shared. Copy `child`."),
+        Verdict::Holds => ("All at once, at the fork", "Load after the fork what a child alone needs: copy `child`."),
+        Verdict::Refuted => ("Never: its parent sees what it writes", "Trust no fork here: look by `memory_of`."),
+        _ => ("The counts do not tell", "Measure before you count on sharing: copy `memory_of`."),
+    };
     stage.headline(format!("{first_write} a page, when first written to"));
-    stage.answer(format!("{when} {first_write}.{saved}"));
-    stage.advise("Save what changes all the time from a forked child: copy `snapshot`.");
-    Ok(())
+    stage.answer(format!("{when}; the first write to a page takes {first_write}."));
+    stage.advise(advice);
+    stage.rule(Claim::NewMemorySpace, ruling)
 }
 
 /// What was seen of one child that wrote to so many of the pages.
-struct Sight {
-    percent: usize,
-    /// Pages that it wrote.
+struct Erosion {
     written: u64,
     faults: u64,
-    pss_bytes: u64,
-    /// The pages that were its own alone before it wrote, its stack among them; and how many more were so afterwards.
-    own_at_first: u64,
-    own_pages: u64,
+    /// The pages that were its own alone before it wrote, its stack among them, and after.
+    own_before: u64,
+    own_after: u64,
     /// Of both: what is there.
     family_bytes: u64,
     /// Did its parent's memory stay as it was?
     apart: bool,
 }
 
-/// What the counts say.
-struct Erosion {
-    pages: u64,
-    /// Those that a child had for itself, its stack included, before it wrote, and when it had written all.
-    own_at_first: u64,
-    own_at_last: u64,
-    copied_as_written: bool,
-    kept_apart: bool,
-}
-
-/// By the counted pages.
-fn judge(erosion: &Erosion) -> Ruling {
-    let Erosion { pages, own_at_first, own_at_last, copied_as_written, kept_apart } = *erosion;
-    let [first, last, all] = [own_at_first, own_at_last, pages].map(count);
-    let because =
-        format!("A child had {first} pages for itself at first, and {last} once it had written to its parent's {all}");
-    if !kept_apart {
-        Ruling::refuted("What a child wrote showed in its parent's memory")
-    } else if own_at_first >= pages {
-        Ruling::holds(because)
-    } else if copied_as_written {
-        Ruling::except("pages that nobody has written to since the fork", because)
-    } else {
-        Ruling::undecided(because)
-    }
-}
-
-/// How much of its parent's memory does a child still share, once it has written so much of it?
-fn write_page_by_page(stage: &mut Stage, block: &mut Block) -> Result<Erosion> {
-    let pages = block.pages() as u64;
-    let held = chosen_with_unit("bytes", size_of_val(&block[..]) as f64);
+/// How much of its parent's memory does a child still share, once it has written so much of it? The last one writes all.
+fn write_page_by_page(stage: &mut Stage, memory: &mut [u64]) -> Result<Ruling> {
+    let pages = size_of_val(memory) / page_bytes() - 1;
     stage.note(format!(
-        "This process fills {held}, which is {} pages. For each row it forks a child that writes one word into so many \
-         of them.",
-        count(pages)
+        "This process fills {} pages. For each row it forks a child that writes one word into so many of them.",
+        count(pages as u64)
     ));
-    let step = stage.by_effort(25, 10, 5);
-    let sights = (0..=100).step_by(step).map(|percent| look(block, percent)).collect::<Result<Vec<Sight>>>()?;
-    show_sights(stage, &sights, pages);
-    let by_faults = sights.iter().all(|sight| is_about(sight.faults, sight.written));
-    let by_pages = sights.iter().all(|sight| is_near(sight.own_pages, sight.written));
-    let kept_apart = sights.iter().all(|sight| sight.apart);
-    let sum = |of: fn(&Sight) -> u64| count(sights.iter().map(of).sum());
-    let written = sum(|sight| sight.written);
-    let got = format!("{written} pages, {} faults", sum(|sight| sight.faults));
+    erode(memory, 0)?; // With one child that is not counted, this process too does everything for the first time.
+    let children = (0..=4).map(|quarters| erode(memory, pages * quarters / 4)).collect::<Result<Vec<Erosion>>>()?;
+    let columns = [
+        ("written to", ""),
+        ("page faults", ""),
+        ("its own before", ""),
+        ("its own after", ""),
+        ("PSS of both", "bytes"),
+    ];
+    let row = |it: &Erosion| [it.written, it.faults, it.own_before, it.own_after, it.family_bytes].map(Into::into);
+    let title = format!("A child that writes to the {} pages that its parent filled", count(pages as u64));
+    stage.show(Table::new(title, columns, children.iter().map(|child| row(child).into())));
+    let more = |it: &Erosion| it.own_after.saturating_sub(it.own_before);
+    let sum = |of: fn(&Erosion) -> u64| count(children.iter().map(of).sum());
+    let got = format!("{} pages, {} faults", sum(|it| it.written), sum(|it| it.faults));
+    let by_faults = children.iter().all(|it| is_about(it.faults, it.written));
     stage.fact("Each page that a child writes to costs one page fault", by_faults, got);
-    let got = format!("{written} pages written, {} pages more its own", sum(|sight| sight.own_pages));
-    stage.fact("Those pages, and hardly any other, become the child's own", by_pages, got);
-    stage.fact("The parent's pages stay as they were", kept_apart, if kept_apart { "all of them" } else { "changed" });
-    Ok(Erosion {
-        pages,
-        own_at_first: sights.iter().map(|sight| sight.own_at_first).min().unwrap_or(0),
-        own_at_last: sights.last().map_or(0, |sight| sight.own_at_first + sight.own_pages),
-        copied_as_written: by_faults && by_pages,
-        kept_apart,
-    })
+    let got = format!("{} pages written, {} pages more its own", sum(|it| it.written), sum(more));
+    let by_pages = children.iter().all(|it| is_about(more(it), it.written));
+    stage.fact("Those pages become the child's own, and hardly any other", by_pages, got);
+    let apart = children.iter().filter(|it| it.apart).count();
+    stage.all("The parent's pages stay as they were", apart, children.len());
+    Ok(judge(&children, by_faults && by_pages))
 }
 
-fn look(block: &mut Block, percent: usize) -> Result<Sight> {
-    let (before, written) = (block.read_pages(), block.pages() * percent / 100);
-    let lent = Mutex::new(&mut *block); // To the child alone, which has a copy of it.
-    let mut child = Crew::of(Kind::Processes, 1, || Ok(lent.lock().unwrap()))?;
-    let own_before = |block: &mut MutexGuard<'_, &mut Block>, _: Arguments| {
-        block.write_pages(0); // Whatever the code and the stack cost is paid before it counts.
-        Ok(memory_of::of(getpid())?.uss_bytes)
+fn erode(memory: &mut [u64], written: usize) -> Result<Erosion> {
+    let before = read_pages(memory);
+    let lent = Mutex::new(&mut *memory); // To the child alone, which has a copy of it.
+    let mut crew = Crew::of(Kind::Processes, 1, || Ok(lent.lock().unwrap()))?;
+    let child = crew.tid(0);
+    let mut write = |pages: Range<usize>| {
+        let write = |memory: &mut MutexGuard<'_, &mut [u64]>, [from, to, _]: Arguments| {
+            let before = faults();
+            write_pages(&mut memory[from as usize..to as usize]);
+            Ok(faults() - before)
+        };
+        let [from, to] = [pages.start, pages.end].map(|page| (page * words_in_a_page()) as u64);
+        crew.ask(0, write, [from, to, 0])?.value()
     };
-    let write = |block: &mut MutexGuard<'_, &mut Block>, [pages, ..]: Arguments| {
-        let from = faults();
-        block.write_pages(pages as usize);
-        Ok(faults() - from)
-    };
-    let own_before = child.ask(0, own_before, NOTHING)?.value()?;
-    let its_faults = child.ask(0, write, [written as u64, 0, 0])?.value()?;
-    let own = memory_of::of(getpid())?;
-    let memory = memory_of::of(child.tid(0)).context("looking at the child")?;
-    Ok(Sight {
-        percent,
-        written: written as u64,
-        faults: its_faults,
-        pss_bytes: memory.pss_bytes,
-        own_at_first: own_before / page_bytes() as u64,
-        own_pages: memory.uss_bytes.saturating_sub(own_before) / page_bytes() as u64,
-        family_bytes: own.pss_bytes + memory.pss_bytes,
-        apart: block.read_pages() == before,
-    })
-}
-
-/// In pages with none, half and all of them written; then in finer steps, and in bytes.
-fn show_sights(stage: &mut Stage, sights: &[Sight], pages: u64) {
-    let numbers = |numbers: &[u64]| numbers.iter().map(|number| Cell::Number(*number as f64)).collect();
-    let in_pages = |sight: &Sight| {
-        numbers(&[sight.written, sight.faults, sight.own_at_first, sight.own_at_first + sight.own_pages])
-    };
-    let heads = ["page faults", "its own before", "its own after"].map(|head| Column::value(head, ""));
-    stage.show(Table {
-        title: format!("A child that writes to the {} pages that its parent filled", count(pages)),
-        columns: [Column::x("written to", "")].into_iter().chain(heads).collect(),
-        rows: sights.iter().filter(|sight| sight.percent % 50 == 0).map(in_pages).collect(),
-    });
-    let in_bytes = |sight: &Sight| {
-        let own_bytes = sight.own_pages * page_bytes() as u64;
-        numbers(&[sight.percent as u64, sight.faults, sight.pss_bytes, own_bytes, sight.family_bytes])
-    };
-    let heads = [("page faults", ""), ("its PSS", "bytes"), ("own by writing", "bytes"), ("PSS of both", "bytes")];
-    stage.table(Table {
-        title: "The same in finer steps, and in bytes".to_owned(),
-        columns: [Column::x("written to", "%")]
-            .into_iter()
-            .chain(heads.map(|(head, unit)| Column::value(head, unit)))
-            .collect(),
-        rows: sights.iter().map(in_bytes).collect(),
-    });
+    // Both do everything twice before it counts: then the stack of each is its own, and the code that it uses is mapped.
+    for _ in 0..2 {
+        write(0..1)?;
+        memory_of::of(child)?;
+    }
+    let own_before = memory_of::of(child)?.uss_bytes;
+    let faults = write(1..1 + written)?;
+    let (its, own) = (memory_of::of(child)?, memory_of::of(getpid())?);
+    let [own_before, own_after] = [own_before, its.uss_bytes].map(|bytes| bytes / page_bytes() as u64);
+    let (family_bytes, apart) = (own.pss_bytes + its.pss_bytes, read_pages(memory) == before);
+    Ok(Erosion { written: written as u64, faults, own_before, own_after, family_bytes, apart })
 }
 
 /// So many page faults has this process had.
@@ -202,87 +139,31 @@ fn faults() -> u64 {
     (usage.minor_page_faults() + usage.major_page_faults()) as u64
 }
 
-/// So many, give or take what a process does besides: its stack, its program, a page that the kernel moved meanwhile.
+/// So many, give or take what a kernel does besides: it may take a page back, or move one.
 fn is_about(counted: u64, expected: u64) -> bool {
-    counted >= expected && is_near(counted, expected)
-}
-
-/// The same to both sides: a page of code that a process had alone is another's too once that one runs the same code.
-fn is_near(counted: u64, expected: u64) -> bool {
-    const BESIDES: u64 = 64; // Pages: the stack, and code that a child first uses, which Linux maps by sixteen.
+    const BESIDES: u64 = 8; // Pages; none, as long as the machine is not short of memory.
     counted.abs_diff(expected) <= expected / 100 + BESIDES
 }
 
-/// What a child does to each page, its parent's or fresh ones, in the order of the table; gives the sum
-/// that it reads, or how many it writes to.
-const TOUCHES: [(&str, Touch); 4] = [
-    ("read after the fork", |block, _| block.read_pages()),
-    ("first write after the fork", |block, _| block.write_pages(usize::MAX) as u64),
-    ("second write", |block, _| block.write_pages(usize::MAX) as u64),
-    ("first touch of fresh memory", |_, fresh| fresh.write_pages(usize::MAX) as u64),
-];
-const FIRST: usize = 1;
-const FRESH: usize = 3;
-
-type Touch = fn(&mut Block, &mut Block) -> u64;
-
-/// One child's times and faults for each page, by touch.
-type Touched = [(f64, f64); 4];
-
-/// Returns what a page's first write after a fork takes, in words.
-fn time_first_write(stage: &mut Stage, block: &mut Block) -> Result<String> {
-    let (clock, rounds) = (stage.clock(), stage.by_effort(9, 31, 101)); // Eight are the fewest with an interval for a ratio.
-    let rounds = (0..rounds).map(|round| touch_all(block, clock, round)).collect::<Result<Vec<Touched>>>()?;
-    let times = |touch: usize| rounds.iter().map(|round| round[touch].0).collect::<Vec<f64>>();
-    let row = |(touch, (label, _)): (usize, &(&str, _))| {
-        let faults: Vec<f64> = rounds.iter().map(|round| round[touch].1).collect();
-        vec![Cell::Text((*label).to_owned()), median(&times(touch)).into(), Cell::Number(median(&faults).value)]
-    };
-    stage.table(Table {
-        title: format!("What it costs a child for each page (median of {} children)", rounds.len()),
-        columns: vec![Column::label(""), Column::value("time", "ns"), Column::value("page faults", "")],
-        rows: TOUCHES.iter().enumerate().map(row).collect(),
-    });
-    let against = ratio(&times(FIRST), &times(FRESH));
-    stage.trend("the first write after a fork against the first touch of fresh memory", &against);
-    stage.note(
-        "The first write finds the page shared: the kernel takes a new one and copies the old one into it. Fresh memory \
-         takes a new page too, filled with zeros.",
-    );
-    Ok(with_unit("ns", median(&times(FIRST)).value))
+fn page_bytes() -> usize {
+    sysconf(SysconfVar::PAGE_SIZE).ok().flatten().map_or(4096, |bytes| bytes as usize)
 }
 
-/// By a child for every round: each page has only one first write.
-fn touch_all(block: &mut Block, clock: SystemClock, round: u32) -> Result<Touched> {
-    let (pages, bytes, sum) = (block.pages() as u64, size_of_val(&block[..]), block.read_pages());
-    let lent = Mutex::new(block); // To the child alone, which has a copy of it.
-    let mut child = Crew::of(Kind::Processes, 1, || Ok((lent.lock().unwrap(), Block::untouched(bytes)?, clock, 0)))?;
-    // Fresh memory first, then last: a drift in time hits both alike.
-    let order = if round.is_multiple_of(2) { [FRESH, 0, FIRST, 2] } else { [0, FIRST, 2, FRESH] };
-    let mut touched = Touched::default();
-    for touch in order {
-        let expected = if touch == 0 { sum } else { pages };
-        let time = child.ask(
-            0,
-            |(block, fresh, clock, faults_by_it), [touch, expected, _]| {
-                let (faults_before, from_ns) = (faults(), clock.now_ns());
-                let read = TOUCHES[touch as usize].1(block, fresh);
-                let to_ns = clock.now_ns();
-                *faults_by_it = faults() - faults_before;
-                ensure!(read == expected, "the child did not touch every page");
-                Ok(to_ns - from_ns)
-            },
-            [touch as u64, expected, 0],
-        )?;
-        let faults = child.ask(0, |(.., faults_by_it), _| Ok(*faults_by_it), NOTHING)?;
-        touched[touch] = (time.value()? as f64 / pages as f64, faults.value()? as f64 / pages as f64);
+fn judge(children: &[Erosion], copied_as_written: bool) -> Ruling {
+    let pages = children.iter().map(|it| it.written).max().unwrap_or(0);
+    let first = children.iter().map(|it| it.own_before).min().unwrap_or(0);
+    let last = children.iter().map(|it| it.own_after).max().unwrap_or(0);
+    let [had, has, all] = [first, last, pages].map(count);
+    let because = format!("A child had {had} pages for itself, and {has} once it had written to its parent's {all}");
+    if !children.iter().all(|it| it.apart) {
+        Ruling::refuted("What a child wrote showed in its parent's memory")
+    } else if first >= pages {
+        Ruling::holds(because)
+    } else if copied_as_written {
+        Ruling::except("pages that nobody has written to since the fork", because)
+    } else {
+        Ruling::undecided(because)
     }
-    let sums = [
-        child.ask(0, |(block, ..), _| Ok(block.read_pages()), NOTHING)?.value()?,
-        child.ask(0, |(_, fresh, ..), _| Ok(fresh.read_pages()), NOTHING)?.value()?,
-    ];
-    ensure!(sums == [sum + 2 * pages, pages], "the child did not read what it had written"); // Two writes of one each.
-    Ok(touched)
 }
 
 /// With its two counters in front, each fills a small page: no two counters share one.
@@ -291,30 +172,32 @@ type Payload = [u64; 510];
 /// Is it only a read to clone an `Arc`?
 fn clone_arcs(stage: &mut Stage) -> Result<()> {
     let number = stage.by_effort(256, 4096, 16384);
-    let arcs: Vec<Arc<Payload>> = (0..number).map(|index| Arc::new([index; 510])).collect();
+    let arcs: Vec<Arc<Payload>> = (0..=number).map(|index| Arc::new([index; 510])).collect();
     // The counters lie right before the value.
     let counters = |arc: &Arc<Payload>| Arc::as_ptr(arc).addr() - 2 * size_of::<usize>();
-    let pages = arcs.iter().map(|arc| counters(arc) / page_bytes()).collect::<BTreeSet<usize>>().len() as u64;
+    let pages = arcs[1..].iter().map(|arc| counters(arc) / page_bytes()).collect::<BTreeSet<usize>>().len() as u64;
     let mut child = Crew::of(Kind::Processes, 1, || Ok(&arcs))?;
-    let read_all = |arcs: &mut &Vec<Arc<Payload>>, [sum, ..]: Arguments| {
-        let from = faults();
-        let read: u64 = arcs.iter().flat_map(|arc| arc.iter()).sum();
+    let read = |arcs: &mut &Vec<Arc<Payload>>, [from, to, sum]: Arguments| {
+        let before = faults();
+        let read: u64 = arcs[from as usize..to as usize].iter().flat_map(|arc| arc.iter()).sum();
         ensure!(read == sum, "the child did not read its parent's values");
-        Ok(faults() - from)
+        Ok(faults() - before)
     };
-    let clone_all = |arcs: &mut &Vec<Arc<Payload>>, _: Arguments| {
-        let from = faults();
-        arcs.iter().for_each(|arc| drop(black_box(Arc::clone(arc))));
-        Ok(faults() - from)
+    let clone = |arcs: &mut &Vec<Arc<Payload>>, [from, to, _]: Arguments| {
+        let before = faults();
+        arcs[from as usize..to as usize].iter().for_each(|arc| drop(black_box(Arc::clone(arc))));
+        Ok(faults() - before)
     };
-    let by_reading = child.ask(0, read_all, [(0..number).sum::<u64>() * 510, 0, 0])?.value()?;
-    let by_cloning = child.ask(0, clone_all, NOTHING)?.value()?;
-    stage.note(format!(
-        "Now this process holds {} values, each in an Arc, whose counters lie on {} pages. A child reads all of them, and \
+    // The first one is for the code that is used; it is not counted.
+    let mut by = |task| {
+        child.ask(0, task, [0, 1, 0])?.value()?;
+        child.ask(0, task, [1, number + 1, (1..=number).sum::<u64>() * 510])?.value()
+    };
+    let (by_reading, by_cloning) = (by(read)?, by(clone)?);
+    stage.note(
+        "Now this process holds values in Arcs, each with its counters on a page of its own. A child reads all of them, and \
          then clones and drops each Arc.",
-        count(number),
-        count(pages)
-    ));
+    );
     let got = format!("{} page faults", count(by_reading));
     stage.fact("Reading values in Arcs copies no page", is_about(by_reading, 0), got);
     let got = format!("{} page faults for {} pages", count(by_cloning), count(pages));
@@ -329,12 +212,27 @@ mod tests {
 
     #[test]
     fn every_verdict_can_come_out() {
-        let seen = |own_at_first, copied_as_written, kept_apart| {
-            judge(&Erosion { pages: 10, own_at_first, own_at_last: 10, copied_as_written, kept_apart }).verdict
+        let child = |written, own_before, own_after, apart| Erosion {
+            written,
+            faults: written,
+            own_before,
+            own_after,
+            family_bytes: 0,
+            apart,
         };
-        assert_eq!(seen(10, true, true), Verdict::Holds);
-        assert_eq!(seen(0, true, true), Verdict::Qualified);
-        assert_eq!(seen(0, true, false), Verdict::Refuted);
-        assert_eq!(seen(5, false, true), Verdict::Undecided);
+        let seen = |own_before, copied_as_written, apart| {
+            let children = [child(0, own_before, own_before, true), child(1000, own_before, 1000, apart)];
+            judge(&children, copied_as_written).verdict
+        };
+        assert_eq!(seen(1010, true, true), Verdict::Holds);
+        assert_eq!(seen(10, true, true), Verdict::Qualified);
+        assert_eq!(seen(10, true, false), Verdict::Refuted);
+        assert_eq!(seen(10, false, true), Verdict::Undecided);
+    }
+
+    #[test]
+    fn a_count_may_be_a_little_off() {
+        assert!(is_about(8, 0) && is_about(1000, 1018) && is_about(1018, 1000));
+        assert!(!is_about(9, 0) && !is_about(1000, 1020) && !is_about(1019, 1000));
     }
 }

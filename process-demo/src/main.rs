@@ -16,6 +16,7 @@ mod proc_field;
 mod server;
 mod server_crash;
 mod shared_state;
+mod snapshot;
 mod split;
 mod start_cost;
 mod stdio;
@@ -34,6 +35,7 @@ const DEMOS: &[shared::Demo] = &[
     switch::DEMO,
     memory::DEMO,
     copy_on_write::DEMO,
+    snapshot::DEMO,
     stdio::DEMO,
     fork_with_threads::DEMO,
     crash::DEMO,

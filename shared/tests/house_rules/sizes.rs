@@ -2,7 +2,6 @@
 
 pub const EXCEPTIONS: &[(&str, usize, usize)] = &[
     ("threads-demo address-space", 350, 2), // two questions: what threads share, and where each one stands.
-    ("process-demo copy-on-write", 561, 3), // two questions: whose page is it, and saving a table.
     ("process-demo fork-with-threads", 381, 3), // one question in eight situations.
     ("process-demo inherit", 566, 3), // 27 things by four columns, each cell observed, and each thing set, looked at and changed.
     ("process-demo limits", 553, 3), // three questions: whom a setting binds, how much more processes get, who reads a secret.
