@@ -18,6 +18,10 @@ impl Additions {
         Additions { made, lost: made.abs_diff(total) }
     }
 
+    pub fn and(self, more: Additions) -> Additions {
+        Additions { made: self.made + more.made, lost: self.lost + more.lost }
+    }
+
     pub fn percent_lost(self) -> f64 {
         100.0 * self.lost as f64 / self.made as f64
     }
@@ -35,7 +39,7 @@ pub fn try_luck(steps: &str, tries: u64, mut add: impl FnMut() -> Result<Additio
             first = Cell::Number(done as f64);
         }
         that_lost += u64::from(lost > 0);
-        all = Additions { made: all.made + made, lost: all.lost + lost };
+        all = all.and(Additions { made, lost });
     }
     let [done, that_lost, made, lost] = [done, that_lost, all.made, all.lost].map(|count| Cell::Number(count as f64));
     let share = Cell::Number(all.percent_lost());
@@ -55,12 +59,51 @@ pub fn kept(fixed: &[Additions]) -> String {
     if lost == 0 { format!("all {}", count(made)) } else { format!("{} of {}", count(made - lost), count(made)) }
 }
 
-/// The ruling on 'synchronization prevents interference': without a fix, so many were lost.
-pub fn prevented(fixed: &[Additions], lost_without: u64, because: impl Into<String>) -> Ruling {
-    match (fixed.iter().all(|fix| fix.lost == 0), lost_without) {
-        (false, _) => Ruling::refuted(because),
-        (true, 0) => Ruling::undecided("Nothing was lost without a fix either"),
-        (true, _) => Ruling::holds(because),
+/// Crowds that added without a fix: what a fix is set beside.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Control {
+    pub crowds: u64,
+    pub that_lost: u64,
+    pub all: Additions,
+}
+
+impl Control {
+    pub fn in_words(&self, each: u64) -> String {
+        let Control { crowds, that_lost, .. } = self;
+        let each = count(each);
+        format!(
+            "Of {crowds} crowds without a fix, {that_lost} lost some of their {each} additions each; with it are as many."
+        )
+    }
+}
+
+/// If so many crowds lost an addition without it, a fix that is none loses one too, in as many crowds: but for one run in
+/// a hundred and fifty.
+const ENOUGH: u64 = 5;
+
+/// Lets crowds add without a fix until enough of them have lost an addition, ten times as many at most.
+pub fn control(mut crowd: impl FnMut() -> Result<Additions>) -> Result<Control> {
+    let mut seen = Control::default();
+    while seen.that_lost < ENOUGH && seen.crowds < 10 * ENOUGH {
+        let additions = crowd()?;
+        seen.crowds += 1;
+        seen.that_lost += u64::from(additions.lost > 0);
+        seen.all = seen.all.and(additions);
+    }
+    Ok(seen)
+}
+
+/// The ruling on 'synchronization prevents interference': a fix that kept all says something if, in the same run, as many
+/// additions of the same crowds lost some without it.
+pub fn prevented(fixed: &[Additions], controls: &[Control], because: impl Into<String>) -> Ruling {
+    if fixed.iter().any(|fix| fix.lost > 0) {
+        return Ruling::refuted(because);
+    }
+    match controls.iter().find(|control| control.that_lost < ENOUGH) {
+        Some(Control { crowds, that_lost, .. }) => Ruling::undecided(format!(
+            "Without a fix {that_lost} of {crowds} crowds lost an addition: too few to tell what a fix does"
+        )),
+        None => Ruling::holds(because),
     }
 }
 
@@ -80,5 +123,23 @@ pub fn tell_ratios(stage: &mut Stage, measured: &Measured, pairs: &[(&str, &str)
             let Some(ratio) = measured.ratio(label, other, placement) else { continue };
             stage.trend(format!("{label} against {other}, {place}"), &ratio);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::Verdict::{Holds, Refuted, Undecided};
+
+    use super::*;
+
+    #[test]
+    fn a_fix_that_lost_nothing_says_something_only_beside_a_control_that_lost() {
+        let crowd = |lost| Additions { made: 10, lost };
+        let losing = control(|| Ok(crowd(1))).unwrap();
+        assert_eq!((losing.crowds, losing.that_lost, losing.all.made), (5, 5, 50));
+        let keeping = control(|| Ok(crowd(0))).unwrap();
+        assert_eq!((keeping.crowds, keeping.that_lost), (50, 0));
+        let verdict = |fixed: u64, control| prevented(&[crowd(0), crowd(fixed)], &[losing, control], "").verdict;
+        assert_eq!([verdict(0, losing), verdict(0, keeping), verdict(1, losing)], [Holds, Undecided, Refuted]);
     }
 }

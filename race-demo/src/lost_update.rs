@@ -12,8 +12,8 @@ use shared::measure::{Contest, Ready, Rival, Timing};
 use shared::number::{count, three_digits};
 use shared::{Cell, Claim, Column, Demo, Extras, Placement, Ruling, Snippet, Stage, Table};
 
-use crate::additions::{Additions, RACY, kept, luck_table, prevented, proved, tell_ratios, try_luck};
-use mechanisms::{Adders, FIXES, THREADS, TWO_STEPS};
+use crate::additions::{Additions, Control, RACY, control, kept, luck_table, prevented, proved, tell_ratios, try_luck};
+use mechanisms::{Adders, FIXES, Mechanism, THREADS, TWO_STEPS};
 
 pub const DEMO: Demo = Demo {
     name: "lost-update",
@@ -21,8 +21,8 @@ pub const DEMO: Demo = Demo {
     claims: &[Claim::SharedVariablesRace, Claim::SynchronizationPreventsInterference],
     rule: "That shared variables race holds if every forced try lost an addition, and the same two additions, one after \
            the other, lost none. It is refuted if neither force nor luck lost any. Anything else is undecided. \
-           Synchronization prevents interference if every fix kept every addition; one lost addition refutes it. It \
-           is undecided if nothing was lost without a fix either.",
+           Synchronization prevents interference if every fix kept every addition of a crowd; one lost addition \
+           refutes it. It is undecided if fewer than five of the same crowds lost some without a fix.",
     extras: Extras::NONE,
     snippets: &[
         Snippet { path: "race-demo/snippets/lost_update.rs", text: include_str!("../snippets/lost_update.rs") },
@@ -35,13 +35,14 @@ fn run(stage: &mut Stage) -> Result<()> {
     stage.note("To add one is to read the total, add, and write it back. Here both threads read before either writes.");
     let [forced, in_order] = force(stage);
     let [by_luck, yielding] = leave_it_to_luck(stage)?;
-    let fixed = fix(stage)?;
+    let (without_a_fix, fixed) = fix(stage)?;
     compare_costs(stage)?;
     let without = [
         ("both read before either writes", forced),
         ("read, write: by luck", by_luck),
         ("read, yield, write: by luck", yielding),
         ("one thread after the other", in_order),
+        ("read, write: a crowd", without_a_fix.all),
     ];
     let row = |(how, additions): (&str, Additions)| {
         let numbers = [additions.made as f64, additions.lost as f64, additions.percent_lost()].map(Cell::Number);
@@ -54,7 +55,7 @@ fn run(stage: &mut Stage) -> Result<()> {
         columns: [Column::label("how")].into_iter().chain(counts).chain([Column::value("share", "%")]).collect(),
         rows: without.into_iter().chain(with).map(row).collect(),
     });
-    conclude(stage, [forced, in_order], [by_luck, yielding], &fixed)
+    conclude(stage, [forced, in_order], [by_luck, yielding], without_a_fix, &fixed)
 }
 
 /// Two additions, over and over: both read before either writes; then one after the other.
@@ -93,17 +94,22 @@ fn leave_it_to_luck(stage: &mut Stage) -> Result<[Additions; 2]> {
     Ok([by_luck, yielding])
 }
 
-fn fix(stage: &mut Stage) -> Result<[Additions; FIXES.len()]> {
-    let each = stage.by_effort(5_000, 100_000, 1_000_000);
-    let made = THREADS * each;
-    let mut fixed = [Additions::default(); FIXES.len()];
-    for ((how, total_of), fixed) in FIXES.into_iter().zip(&mut fixed) {
+/// Crowds without a fix, and as many with each.
+fn fix(stage: &mut Stage) -> Result<(Control, [Additions; FIXES.len()])> {
+    let each = stage.by_effort(5_000, 50_000, 500_000);
+    let crowd = |(_, total_of): Mechanism| {
         let total = total_of(Adders::Together { each })?;
-        let says = format!("{how}: {THREADS} threads of {} additions make {}", count(each), count(made));
-        stage.fact(says, total == made, count(total));
-        *fixed = Additions::that_make(made, total);
+        Ok(Additions::that_make(THREADS * each, total))
+    };
+    let without = control(|| crowd(TWO_STEPS))?;
+    let mut fixed = [Additions::default(); FIXES.len()];
+    for (fix, fixed) in FIXES.into_iter().zip(&mut fixed) {
+        for _ in 0..without.crowds {
+            *fixed = fixed.and(crowd(fix)?);
+        }
     }
-    Ok(fixed)
+    stage.note(format!("{THREADS} threads add at once. {}", without.in_words(each)));
+    Ok((without, fixed))
 }
 
 /// Only the full report shows it.
@@ -135,6 +141,7 @@ fn conclude(
     stage: &mut Stage,
     [forced, in_order]: [Additions; 2],
     [by_luck, yielding]: [Additions; 2],
+    without_a_fix: Control,
     fixed: &[Additions],
 ) -> Result<()> {
     let (tries, lost) = (forced.made / 2, forced.lost);
@@ -153,7 +160,7 @@ fn conclude(
     stage.rule(Claim::SharedVariablesRace, race.by(lost as f64 / tries as f64, "of tries"))?;
     let kept = kept(fixed);
     let because = format!("{} fixes kept {kept} additions of {THREADS} threads", fixed.len());
-    let fixes = prevented(fixed, lost + by_luck.lost + yielding.lost, because);
+    let fixes = prevented(fixed, &[without_a_fix], because);
     stage.rule(Claim::SynchronizationPreventsInterference, fixes)?;
     stage.headline(format!("{} of {} forced totals were 1", count(lost), count(tries)));
     let can = if lost > 0 { "Yes: in" } else { "It was not seen: in" };
