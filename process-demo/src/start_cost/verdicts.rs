@@ -1,49 +1,34 @@
-//! What follows for the claims from the times, the counts and the slopes?
+//! What follows for the claims from the times, from what is given, and from how it grows?
 
-use anyhow::Result;
+use std::fmt;
+
+use shared::Ruling;
 use shared::number::{three_digits, with_unit};
 use shared::stats::Ratio;
-use shared::{Claim, Ruling, Stage};
 
-use super::counted::{Counts, Given};
-use super::growth::{Growth, Sizes};
-use super::ways::{self, Times};
-
-pub fn give(stage: &mut Stage, times: &Times, counts: &Counts, sizes: &Sizes) -> Result<()> {
-    let ratios = [ways::FORK, ways::COMMAND].map(|label| Some((label, times.against_thread(label)?)));
-    let ratios: Vec<(&str, Ratio)> = ratios.into_iter().flatten().collect();
-    let cost = |label: &str| times.median_ns(label).map_or("an unknown time".to_owned(), |ns| with_unit("ns", ns));
-    stage.rule(Claim::ProcessCreationDearer, dearer(&ratios, &cost))?;
-    stage.rule(Claim::ProcessesAreHeavier, heavier(times.against_thread(ways::FORK), counts, &cost))?;
-    stage.rule(Claim::AllocationIsTheCost, allocation(counts, sizes))
-}
+use super::given::Given;
+use super::{COMMAND, FORK, THREAD};
 
 /// How long a start takes, in words.
 type Cost<'a> = &'a dyn Fn(&str) -> String;
 
-fn dearer(ratios: &[(&str, Ratio)], cost: Cost) -> Ruling {
+pub fn dearer(ratios: &[(&str, Ratio)], cost: Cost) -> Ruling {
     let slower = ratios.iter().find(|(_, ratio)| ratio.is_slower());
     let faster = ratios.iter().any(|(_, ratio)| ratio.is_faster());
-    let each = ratios.iter().map(|(label, ratio)| format!("{} by {label}{}, ", cost(label), doubt(ratio)));
-    let because = format!("A start takes {}and {} by {}", each.collect::<String>(), cost(ways::THREAD), ways::THREAD);
+    let each = ratios.iter().map(|(label, _)| format!("{} by {label}, ", cost(label)));
+    let because = format!("A start takes {}and {} by {THREAD}", each.collect::<String>(), cost(THREAD));
     match (slower, faster) {
-        _ if ratios.is_empty() => Ruling::skipped("No process could be timed beside a thread"),
         (Some(_), false) => Ruling::holds(because),
-        (Some((label, _)), true) => Ruling::only_if(made_by(label), because),
+        (Some((label, _)), true) => Ruling::only_if(format!("the process is made by {label}"), because),
         (None, true) => Ruling::refuted(because),
-        (None, false) => Ruling::undecided(because),
+        (None, false) => Ruling::undecided(because + ": too close to call"),
     }
 }
 
-fn heavier(ratio: Option<Ratio>, counts: &Counts, cost: Cost) -> Ruling {
-    let (Some(ratio), Some(thread), Some(fork)) = (ratio, counts.thread, counts.fork) else {
-        return Ruling::skipped("A forked child or a thread could not be measured or counted");
-    };
-    let more = gives_more(fork, thread);
-    let [of_fork, of_thread] = if more { [fork, thread].map(faults) } else { [fork, thread].map(faults_and_tables) };
-    let (fork, thread) = (cost(ways::FORK), cost(ways::THREAD));
-    let because = format!("A fork takes {fork}{} and {of_fork}, a thread {thread} and {of_thread}", doubt(&ratio));
-    match (ratio.is_slower(), ratio.is_faster(), more) {
+pub fn heavier(ratio: &Ratio, given: Option<[Given; 2]>, cost: Cost) -> Ruling {
+    let Some([to_thread, to_fork]) = given else { return Ruling::skipped(NOT_COUNTED) };
+    let because = format!("A fork takes {}, {to_fork}; a thread {}, {to_thread}", cost(FORK), cost(THREAD));
+    match (ratio.is_slower(), ratio.is_faster(), to_fork.is_more_than(&to_thread)) {
         (false, false, _) => Ruling::undecided(because),
         (true, _, true) => Ruling::holds(because),
         (true, _, false) => Ruling::in_part("true of the time, not of both page faults and page tables", because),
@@ -52,66 +37,70 @@ fn heavier(ratio: Option<Ratio>, counts: &Counts, cost: Cost) -> Ruling {
     }
 }
 
-fn allocation(counts: &Counts, sizes: &Sizes) -> Ruling {
-    let (Some(thread), Some(fork)) = (counts.thread, counts.fork) else {
-        return Ruling::skipped("What a forked child and a thread are given could not be counted");
+/// By what is given, and by what each GiB of the parent adds to a fork and to std's Command.
+pub fn allocation(given: Option<[Given; 2]>, growth: &[Option<Growth>; 2]) -> Ruling {
+    let Some([to_thread, to_fork]) = given else { return Ruling::skipped(NOT_COUNTED) };
+    if !to_fork.is_more_than(&to_thread) {
+        return Ruling::refuted(format!("A fork takes {to_fork}; a thread {to_thread}"));
+    }
+    let [Some(fork), Some(command)] = growth else {
+        return Ruling::undecided("It could not be measured how both starts grow with the memory of the parent");
     };
-    if !gives_more(fork, thread) {
-        let [fork, thread] = [fork, thread].map(faults_and_tables);
-        return Ruling::refuted(format!("A forked child takes {fork}, a thread {thread}"));
-    }
-    let known = |growth: Option<Growth>| growth.filter(|growth| growth.ms_per_gib.low.is_some());
-    match (known(sizes.fork), known(sizes.command)) {
-        (Some(fork), Some(command)) => by_growth(&fork, &command),
-        _ => Ruling::undecided("It could not be measured how both starts grow with the memory of the parent"),
-    }
-}
-
-fn by_growth(fork: &Growth, command: &Growth) -> Ruling {
-    let (label, more, less) =
-        if fork.is_clearly_less_than(command) { (ways::COMMAND, command, fork) } else { (ways::FORK, fork, command) };
-    let because = |adds: fn(&Growth) -> String| {
-        let (to_fork, to_command) = (adds(fork), adds(command));
-        format!("Each GiB of the parent adds {to_fork} to a fork, {to_command} to {}", ways::COMMAND)
-    };
-    if more.is_material() && less.is_material() {
-        Ruling::holds(because(Growth::in_short))
-    } else if more.is_material() && less.is_clearly_less_than(more) {
-        Ruling::only_if(made_by(label), because(Growth::in_short))
-    } else if more.is_immaterial() && less.is_immaterial() {
-        Ruling::refuted(because(Growth::in_words))
-    } else {
-        Ruling::undecided(because(Growth::in_words))
+    let [to_fork, to_command] = [fork, command].map(Growth::in_words);
+    let because = format!("Each GiB of the parent adds {to_fork} to a fork, {to_command} to {COMMAND}");
+    let is_material = |growth: &Growth| growth.low > growth.material_ms;
+    let is_immaterial = |growth: &Growth| growth.high < growth.material_ms;
+    let (label, more, less) = if fork.high < command.low { (COMMAND, command, fork) } else { (FORK, fork, command) };
+    match [is_material(more), is_material(less)] {
+        [true, true] => Ruling::holds(because),
+        [true, false] if less.high < more.low => Ruling::only_if(format!("the process is made by {label}"), because),
+        _ if is_immaterial(fork) && is_immaterial(command) => Ruling::refuted(because),
+        _ => Ruling::undecided(because),
     }
 }
 
-fn made_by(label: &str) -> String {
-    format!("the process is made by {label}")
+const NOT_COUNTED: &str = "What a thread and a forked child are given could not be counted";
+
+/// What a GiB more costs, with its 95 % interval.
+#[derive(Clone, Copy)]
+pub struct Growth {
+    pub ms_per_gib: f64,
+    pub low: f64,
+    pub high: f64,
+    /// A tenth of the cost with no memory held: what a GiB that counts adds at least.
+    pub material_ms: f64,
 }
 
-/// More page faults and more page tables.
-fn gives_more(fork: Given, thread: Given) -> bool {
-    fork.page_faults > thread.page_faults && fork.page_table_bytes > thread.page_table_bytes
+impl Growth {
+    pub fn in_words(&self) -> String {
+        match (self.low > 0.0, self.high > 0.0) {
+            (true, _) => with_unit("ms", self.ms_per_gib),
+            (_, true) => format!("at most {}", with_unit("ms", self.high)),
+            _ => "nothing measurable".to_owned(),
+        }
+    }
 }
 
-fn faults(given: Given) -> String {
-    format!("{} page faults", three_digits(given.page_faults))
+impl Given {
+    fn is_more_than(&self, other: &Given) -> bool {
+        self.page_faults > other.page_faults && self.page_table_bytes > other.page_table_bytes
+    }
 }
 
-fn faults_and_tables(given: Given) -> String {
-    format!("{}, {} of page tables", faults(given), with_unit("bytes", given.page_table_bytes as f64))
-}
-
-fn doubt(ratio: &Ratio) -> &'static str {
-    if ratio.clear { "" } else { " (too close to call)" }
+impl fmt::Display for Given {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tables = with_unit("bytes", self.page_table_bytes as f64);
+        write!(to, "{} page faults, {tables} of page tables", three_digits(self.page_faults))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use shared::Verdict;
-    use shared::stats::Median;
 
+    const LITTLE: Given = Given { page_faults: 1.0, page_table_bytes: 0 };
+    const MUCH: Given = Given { page_faults: 27.0, page_table_bytes: 65536 };
     const COST: Cost = &|label| label.to_owned();
 
     fn ratio(ratio: f64, clear: bool) -> Ratio {
@@ -128,33 +117,30 @@ mod tests {
             (same, faster, Verdict::Refuted),
             (same, same, Verdict::Undecided),
         ] {
-            assert_eq!(dearer(&[(ways::FORK, fork), (ways::COMMAND, command)], COST).verdict, verdict);
+            assert_eq!(dearer(&[(FORK, fork), (COMMAND, command)], COST).verdict, verdict);
         }
-        assert_eq!(dearer(&[], COST).verdict, Verdict::Skipped);
     }
 
     #[test]
     fn every_verdict_on_weight_can_come_out() {
-        let (little, much) =
-            (Given { page_faults: 1.0, page_table_bytes: 0 }, Given { page_faults: 27.0, page_table_bytes: 65536 });
         for (time, thread, fork, verdict) in [
-            (ratio(6.0, true), little, much, Verdict::Holds),
-            (ratio(6.0, true), much, little, Verdict::Qualified),
-            (ratio(0.5, true), little, much, Verdict::Qualified),
-            (ratio(0.5, true), much, little, Verdict::Refuted),
-            (ratio(1.0, false), little, much, Verdict::Undecided),
+            (ratio(6.0, true), LITTLE, MUCH, Verdict::Holds),
+            (ratio(6.0, true), MUCH, LITTLE, Verdict::Qualified),
+            (ratio(0.5, true), LITTLE, MUCH, Verdict::Qualified),
+            (ratio(0.5, true), MUCH, LITTLE, Verdict::Refuted),
+            (ratio(1.0, false), LITTLE, MUCH, Verdict::Undecided),
         ] {
-            assert_eq!(heavier(Some(time), &Counts { thread: Some(thread), fork: Some(fork) }, COST).verdict, verdict);
+            assert_eq!(heavier(&time, Some([thread, fork]), COST).verdict, verdict);
         }
-        assert_eq!(heavier(None, &Counts { thread: Some(little), fork: Some(much) }, COST).verdict, Verdict::Skipped);
+        assert_eq!(heavier(&ratio(6.0, true), None, COST).verdict, Verdict::Skipped);
+        assert_eq!(allocation(None, &[None, None]).verdict, Verdict::Skipped);
+        assert_eq!(allocation(Some([LITTLE, MUCH]), &[None, None]).verdict, Verdict::Undecided);
+        assert_eq!(allocation(Some([MUCH, LITTLE]), &[None, None]).verdict, Verdict::Refuted);
     }
 
     #[test]
     fn every_verdict_on_growth_can_come_out() {
-        let growth = |low, high| {
-            let value = f64::midpoint(low, high);
-            Growth { base_ms: 1.0, ms_per_gib: Median { value, low: Some(low), high: Some(high) } }
-        };
+        let growth = |low, high| Some(Growth { ms_per_gib: f64::midpoint(low, high), low, high, material_ms: 0.1 });
         let (grows, grows_little, flat, open) =
             (growth(18.0, 22.0), growth(0.5, 0.6), growth(-0.1, 0.05), growth(-5.0, 30.0));
         for (fork, command, verdict) in [
@@ -165,7 +151,16 @@ mod tests {
             (grows, open, Verdict::Undecided),
             (open, flat, Verdict::Undecided),
         ] {
-            assert_eq!(by_growth(&fork, &command).verdict, verdict);
+            assert_eq!(allocation(Some([LITTLE, MUCH]), &[fork, command]).verdict, verdict);
         }
+    }
+
+    #[test]
+    fn a_growth_is_told_with_what_is_known_of_it() {
+        let growth = |ms_per_gib, low, high| Growth { ms_per_gib, low, high, material_ms: 0.1 };
+        let (clear, open, none) = (growth(20.0, 18.0, 22.0), growth(3.0, -2.0, 8.0), growth(-0.1, -0.2, -0.01));
+        assert_eq!(clear.in_words(), "20.0 ms");
+        assert_eq!(open.in_words(), "at most 8.00 ms");
+        assert_eq!(none.in_words(), "nothing measurable");
     }
 }
