@@ -128,7 +128,7 @@ fn compare(stage: &mut Stage) -> Result<Measured> {
         });
     }
     let times = stage.show_comparison(contest)?;
-    for label in [FORK, COMMAND] {
+    for label in ["pthread", FORK, COMMAND] {
         if let Some(ratio) = times.ratio(label, THREAD, Placement::Free) {
             stage.trend(format!("{label} against {THREAD}"), &ratio);
         }

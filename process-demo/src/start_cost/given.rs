@@ -10,8 +10,7 @@ use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
-use nix::unistd::{Pid, SysconfVar, getpid, pause, sysconf};
-use process_demo::child;
+use nix::unistd::{Pid, SysconfVar, getpid, sysconf};
 use process_demo::crew::{Arguments, Crew, Kind, NOTHING, Task};
 use process_demo::resident::Resident;
 use process_demo::system_calls::{self, Calls};
@@ -48,7 +47,10 @@ pub fn count(stage: &mut Stage) -> Result<Option<[Given; 2]>> {
     }
     let columns = ["started by", "page faults", "system calls of the parent", "of the new one", "of them rt_sigaction"];
     stage.table(Table::new("What one start takes besides time", columns, rows));
-    stage.note("By rt_sigaction, the child of posix_spawn takes back every signal handler.");
+    stage.note(
+        "std's thread makes more of them than a bare pthread: it gives itself a second stack, on which an overflow of the \
+         first can be reported. The child of posix_spawn takes back every signal handler, by rt_sigaction.",
+    );
     let given = |label, page_tables: Result<u64>| {
         Some(Given { page_faults: *page_faults[label].as_ref().ok()?, page_table_bytes: page_tables.ok()? })
     };
@@ -87,14 +89,10 @@ fn page_tables_of_a_thread() -> Result<u64> {
     Ok(with_it.saturating_sub(before))
 }
 
+/// Those of a process that was forked, and waits.
 fn page_tables_of_a_child() -> Result<u64> {
-    let stay = || {
-        pause();
-        0
-    };
-    // SAFETY: the child only sleeps; nothing here is in shared memory.
-    let child = unsafe { child::fork(stay) }.context("forking")?;
-    page_tables_of(child.pid())
+    let child = Crew::of(Kind::Processes, 1, || Ok(()))?;
+    page_tables_of(child.tid(0))
 }
 
 /// A process that starts others, and holds memory that nobody uses.
@@ -119,13 +117,13 @@ pub fn by_larger_parents(stage: &mut Stage) -> Result<[Option<Growth>; 2]> {
             Err(why) => stage.note(format!("A parent of {mib} MiB is left out: {why}.")),
         }
     }
+    tell_page_tables(stage, &parents)?;
     let title = "Start from a process that holds memory, many in a row";
     let mut contest = Contest::new(title, "the memory that it holds", Timing::Batches);
     parents.iter().for_each(|parent| contest.add(parent.rival(FORK)));
     parents.iter().filter(|parent| !parent.in_huge_pages).for_each(|parent| contest.add(parent.rival(COMMAND)));
     let measured = stage.compare(contest)?;
     parents.retain(|parent| !parent.in_huge_pages);
-    tell_page_tables(stage, &parents)?;
     Ok([FORK, COMMAND].map(|label| growth(&measured, &parents, label)))
 }
 
@@ -162,18 +160,19 @@ impl Parent {
     }
 }
 
+/// The parents are alike but for what they hold: forked from one process, and new.
 fn tell_page_tables(stage: &mut Stage, parents: &[Parent]) -> Result<()> {
-    const ENTRY_BYTES: u64 = 8; // For one page, on every 64-bit machine.
-    let [least, .., most] = parents else { return Ok(()) };
+    let mut ordinary = parents.iter().filter(|parent| !parent.in_huge_pages);
+    let (Some(least), Some(most)) = (ordinary.next(), ordinary.next_back()) else { return Ok(()) };
     let of_a_child = |parent: &Parent| parent.ask(|_, _| page_tables_of_a_child(), NOTHING);
     if let (Ok(without), Ok(with)) = (of_a_child(least), of_a_child(most)) {
         let page_bytes = sysconf(SysconfVar::PAGE_SIZE)?.context("a page has a size")? as u64;
-        let entries_bytes = (most.mib << 20) / page_bytes * ENTRY_BYTES;
+        let (mib, more_bytes) = (most.mib - least.mib, with.saturating_sub(without));
         // A table fills a page. The first and the last may be there already, for other memory.
-        let all_are_there = with + 2 * page_bytes >= without + entries_bytes;
-        let more = with_unit("bytes", with.saturating_sub(without) as f64);
+        let all_are_there = more_bytes + 2 * page_bytes >= (mib << 20) / page_bytes * 8;
         let says = "A forked child gets page tables for all that its parent holds: 8 bytes a page";
-        stage.fact(says, all_are_there, format!("{more} more for {} MiB more", most.mib));
+        let more = with_unit("bytes", more_bytes as f64);
+        stage.fact(says, all_are_there, format!("{more} more for {mib} MiB more"));
     }
     Ok(())
 }
