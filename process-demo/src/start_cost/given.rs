@@ -145,7 +145,7 @@ impl Parent {
     }
 
     fn rival(&self, label: &str) -> Rival<'_> {
-        let index = MECHANISMS.iter().position(|mechanism| mechanism.label == label).unwrap_or(0) as u64;
+        let index = MECHANISMS.iter().position(|mechanism| mechanism.label == label).expect("one of the seven") as u64;
         let start =
             move |count| self.ask(|_, [index, count, _]| MECHANISMS[index as usize].start(count), [index, count, 0]);
         let cpu_of_children = |_: &mut Option<Resident>, _: Arguments| {
