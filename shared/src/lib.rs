@@ -25,10 +25,9 @@ pub mod wording;
 
 pub use claims::Claim;
 pub use demo::{Demo, Extras, Parameter, ParameterKind, ProgramRole, Snippet};
-pub use refused::{refused, tried};
+pub use refused::{Tried, refused, tried};
 pub use report::{
-    Cell, Column, Effort, Lane, Map, MapRow, Mood, Placement, Role, RowRole, Ruling, Sign, Table, Timeline, Tried,
-    Verdict,
+    Cell, Column, Effort, Lane, Map, MapRow, Mood, Placement, Role, RowRole, Ruling, Sign, Table, Timeline, Verdict,
 };
 pub use runner::main;
 pub use spare::spare_bytes;

@@ -2,8 +2,6 @@
 
 use nix::errno::Errno;
 
-use crate::report::Tried;
-
 /// Says why, if the error means that this machine refuses the resource; a demonstration then skips what needs it.
 pub fn refused(error: &anyhow::Error) -> Option<String> {
     let code = error.chain().find_map(|cause| {
@@ -26,6 +24,9 @@ pub fn refused(error: &anyhow::Error) -> Option<String> {
     ];
     refusals.contains(&code).then(|| format!("{error:#}"))
 }
+
+/// What was seen, or the reason why this machine refuses it.
+pub type Tried<T> = Result<T, String>;
 
 /// What came of an attempt; any error but a refusal is a mistake of ours, and stays one.
 pub fn tried<T>(attempt: anyhow::Result<T>) -> anyhow::Result<Tried<T>> {

@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
-pub use cells::Tried;
 pub use content::*;
 pub(crate) use digits::significant;
 pub use fold::Event;

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use crate::claims::Claim;
-use crate::demo::Demo;
 use crate::measure::{Contest, Measured, SystemClock};
 use crate::number::count;
 use crate::report::{ClaimVerdict, Content, Effort, Event, Fact, Item, Map, Ruling, Table, Timeline, Trend};
@@ -48,14 +47,14 @@ impl fmt::Display for Setting {
 
 impl Stage {
     pub(crate) fn new(
-        demo: &Demo,
+        claims: &'static [Claim],
+        settings: Vec<(&'static str, Setting)>,
         events: Box<dyn Write>,
         effort: Effort,
         directory: PathBuf,
         prefix: String,
     ) -> Stage {
-        let settings = demo.extras.parameters.iter().map(|one| (one.key, one.kind.default())).collect();
-        Stage { claims: demo.claims, events, effort, settings, input: None, directory, prefix, checks: (0, 0) }
+        Stage { claims, events, effort, settings, input: None, directory, prefix, checks: (0, 0) }
     }
 
     pub fn effort(&self) -> Effort {

@@ -19,16 +19,9 @@ use shared::number::with_unit;
 use shared::stats::{Median, slope_by_round};
 use shared::{Cell, Placement, Stage, Table, spare_bytes, tried};
 
-use super::verdicts::Growth;
+use super::verdicts::{Given, Growth};
 use super::{COMMAND, FORK, MECHANISMS, Mechanism, THREAD, median_ns};
 use crate::proc_field::field_bytes;
-
-/// What one start takes besides time.
-#[derive(Clone, Copy)]
-pub struct Given {
-    pub page_faults: f64,
-    pub page_table_bytes: u64,
-}
 
 /// Returns what a thread and a forked child are given; none where it could not be counted.
 pub fn count(stage: &mut Stage) -> Result<Option<[Given; 2]>> {

@@ -6,7 +6,6 @@ use shared::Ruling;
 use shared::number::{three_digits, with_unit};
 use shared::stats::Ratio;
 
-use super::given::Given;
 use super::{COMMAND, FORK, THREAD};
 
 /// How long a start takes, in words.
@@ -79,6 +78,13 @@ impl Growth {
             _ => "nothing measurable".to_owned(),
         }
     }
+}
+
+/// What one start takes besides time.
+#[derive(Clone, Copy)]
+pub struct Given {
+    pub page_faults: f64,
+    pub page_table_bytes: u64,
 }
 
 impl Given {

@@ -1,9 +1,7 @@
 //! How is a table written down briefly? Its cells, columns and rows from plain values.
 
 use super::content::{Cell, Column, Mood, Role, Table};
-
-/// What was seen, or the reason why this machine refuses it.
-pub type Tried<T> = Result<T, String>;
+use crate::refused::Tried;
 
 impl Table {
     /// The first column is the label unless it is an x; what a row lacks at its end is empty.

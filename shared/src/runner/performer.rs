@@ -68,8 +68,8 @@ fn prepare(demos: &'static [Demo], options: &Options) -> Result<(&'static Demo, 
     let nothing = std::fs::File::open("/dev/null").context("/dev/null")?;
     dup2_stdin(&nothing).context("closing stdin")?;
     let demo = options.selected(demos).into_iter().next().context("no demonstration named")?;
-    let mut stage = Stage::new(demo, Box::new(events), options.effort, run.directory(), run.prefix());
-    stage.settings = options.settings(demo);
+    let (claims, settings, events) = (demo.claims, options.settings(demo), Box::new(events));
+    let mut stage = Stage::new(claims, settings, events, options.effort, run.directory(), run.prefix());
     stage.input = options.input.clone();
     Ok((demo, stage))
 }
