@@ -1,7 +1,8 @@
 //! What did the user ask for? The command line of the five programs.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -167,8 +168,17 @@ fn check_input(file: &Path, options: &Options, demos: &'static [Demo]) -> Result
         (some, Some(demo)) => {
             Err(format!("{} takes no data of your own; of those here, this does: {}", demo.name, some.join(", ")))
         }
-        _ if file.is_dir() => Err(format!("cannot read {}: it is a directory", file.display())),
-        _ => File::open(file).map(drop).map_err(|error| format!("cannot read {}: {error}", file.display())),
+        _ => readable(file).map_err(|error| format!("cannot read {}: {error}", file.display())),
+    }
+}
+
+/// A file with content: a device or a pipe might be read for ever.
+fn readable(file: &Path) -> io::Result<()> {
+    match fs::metadata(file)? {
+        kind if kind.is_dir() => Err(io::Error::other("it is a directory")),
+        kind if !kind.is_file() => Err(io::Error::other("it is no regular file")),
+        file if file.len() == 0 => Err(io::Error::other("it is empty, or does not say how long it is")),
+        _ => File::open(file).map(drop),
     }
 }
 
@@ -273,10 +283,10 @@ mod tests {
     }
 
     #[test]
-    fn input_is_taken_if_it_can_be_read() {
+    fn input_is_taken_if_it_can_be_read_to_an_end() {
         assert!(parse(&["split", "--input", "/proc/self/exe"]).is_ok());
         assert!(parse(&["--input", "/proc/self/exe"]).is_ok());
-        for wrong in ["/proc/self/no-such-file", "/proc/self"] {
+        for wrong in ["/proc/self/no-such-file", "/proc/self", "/dev/zero", "/proc/self/status"] {
             assert!(parse(&["split", "--input", wrong]).unwrap_err().to_string().contains("cannot read"));
         }
     }

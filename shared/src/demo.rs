@@ -50,18 +50,10 @@ pub struct Parameter {
 }
 
 pub enum ParameterKind {
-    Number {
-        unit: &'static str,
-        default: f64,
-        low: f64,
-        high: f64,
-    },
+    /// Without a unit it is a count, and whole.
+    Number { unit: &'static str, default: f64, low: f64, high: f64 },
     /// A word of these letters, so many of them at most.
-    Word {
-        alphabet: &'static str,
-        default: &'static str,
-        most: usize,
-    },
+    Word { alphabet: &'static str, default: &'static str, most: usize },
 }
 
 impl ParameterKind {
@@ -75,8 +67,10 @@ impl ParameterKind {
     /// The user's value, if it may be one.
     pub(crate) fn read(&self, text: &str) -> Option<Setting> {
         match *self {
-            ParameterKind::Number { low, high, .. } => {
-                text.parse().ok().filter(|number| (low..=high).contains(number)).map(Setting::Number)
+            ParameterKind::Number { unit, low, high, .. } => {
+                let may_be =
+                    |number: &f64| (low..=high).contains(number) && (!unit.is_empty() || number.fract() == 0.0);
+                text.parse().ok().filter(may_be).map(Setting::Number)
             }
             ParameterKind::Word { alphabet, most, .. } => {
                 let may_be = text.chars().count() <= most && text.chars().all(|letter| alphabet.contains(letter));
@@ -88,7 +82,8 @@ impl ParameterKind {
     /// What it may be: "0 to 60 s", "up to 8 letters of AB".
     pub(crate) fn range(&self) -> String {
         match *self {
-            ParameterKind::Number { unit, low, high, .. } => format!("{low} to {high} {unit}").trim_end().to_owned(),
+            ParameterKind::Number { unit: "", low, high, .. } => format!("a whole number from {low} to {high}"),
+            ParameterKind::Number { unit, low, high, .. } => format!("{low} to {high} {unit}"),
             ParameterKind::Word { alphabet, most, .. } => format!("up to {most} letters of {alphabet}"),
         }
     }

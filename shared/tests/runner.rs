@@ -119,6 +119,15 @@ fn a_hang_up_that_is_ignored_does_not_end_the_run() {
 }
 
 #[test]
+fn a_run_that_is_started_with_its_childrens_end_ignored_watches_them_all_the_same() {
+    let script = "trap '' CHLD; exec \"$0\" well-behaved leaves-child";
+    let (output, left) = Run::start_by(Command::new("sh").args(["-c", script]).arg(program())).end();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("left behind: 1 processes"), "{}", text(&output.stdout));
+    assert_eq!(left, [""; 0]);
+}
+
+#[test]
 fn nothing_outlives_a_runner_that_is_killed() {
     let mut run = Run::start(&["lingers", "well-behaved"]);
     run.read_until("in the middle of it");

@@ -2,11 +2,13 @@
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, raise, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
+use signal_hook::flag;
 
 /// The signals that the runner answers: interrupt, terminate, hang up, stop from the terminal, child's change.
 const ANSWERED: [Signal; 5] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGTSTP, Signal::SIGCHLD];
@@ -21,10 +23,15 @@ impl Signals {
     /// Blocks the answered signals but for those that this program was started to ignore (as `nohup` does).
     pub(crate) fn block() -> Result<Signals> {
         let ignored = procfs::process::Process::myself().and_then(|me| me.status()).map_or(0, |status| status.sigign);
+        let is_ignored = |signal: Signal| ignored & (1u64 << (signal as u32 - 1)) != 0;
+        if is_ignored(Signal::SIGCHLD) {
+            // So the kernel would reap every child, here and in all that this program starts. With an action of its own it
+            // is ignored no more; blocked as it is, the action never comes.
+            flag::register(Signal::SIGCHLD as i32, Arc::default()).context("taking SIGCHLD")?;
+        }
         let mut set = SigSet::empty();
         for signal in ANSWERED {
-            let bit = 1u64 << (signal as u32 - 1);
-            if ignored & bit == 0 || signal == Signal::SIGCHLD {
+            if !is_ignored(signal) || signal == Signal::SIGCHLD {
                 set.add(signal);
             }
         }
