@@ -6,8 +6,6 @@ mod asleep;
 mod backpressure;
 mod boundaries;
 mod complexity;
-mod copies;
-mod futex;
 mod idle;
 mod link;
 mod mechanisms;
@@ -27,7 +25,6 @@ const DEMOS: &[shared::Demo] = &[
     throughput::DEMO,
     shared_memory::DEMO,
     idle::DEMO,
-    copies::DEMO,
     pass_fd::DEMO,
     typed::DEMO,
     peer_death::DEMO,

@@ -16,6 +16,7 @@ pub fn refused(error: &anyhow::Error) -> Option<String> {
         Errno::EAGAIN,
         Errno::ENOMEM,
         Errno::ENOSPC,
+        Errno::EMSGSIZE, // A message longer than a setting of this machine allows.
         Errno::EMFILE,
         Errno::ENFILE,
         Errno::EAFNOSUPPORT,
