@@ -7,10 +7,8 @@ mod stream;
 use std::cell::{Cell as Count, RefCell};
 
 use anyhow::Result;
-use process_demo::crew::Kind;
 use shared::measure::{Contest, Figures, Measured, Timing, usable_cpus};
 use shared::number::{chosen_with_unit, ratio_in_words, three_digits, with_unit};
-use shared::stats::Ratio;
 use shared::{Cell, Column, Demo, Extras, Placement, Snippet, Stage, Table};
 
 use crate::version;
@@ -22,9 +20,9 @@ pub const DEMO: Demo = Demo {
     name: "throughput",
     question: "Which mechanism moves the most, by the size of the message?",
     claims: &[],
-    rule: "It gives no verdict. A mechanism leads at a size if it is clearly faster there than every other that copies \
-           between processes. Passing memory pays from the smallest size from which on it is clearly faster than all of \
-           these. What copies and is clearly faster than its ceiling, a memcpy of the same messages, or takes less than \
+    rule: "It gives no verdict. A mechanism is fastest at a size if it is clearly faster there than all others that copy \
+           between processes; passing memory is, from a size on, if it clearly beats all of these there and at each larger \
+           size. What copies and is clearly faster than its ceiling, a memcpy of the same messages, or takes less than \
            half of its CPU time, is impossible: it is flagged and left out.",
     extras: Extras::NONE,
     snippets: &[
@@ -33,7 +31,6 @@ pub const DEMO: Demo = Demo {
         Snippet { path: "ipc-demo/snippets/socket_pair.rs", text: include_str!("../snippets/socket_pair.rs") },
         Snippet { path: "ipc-demo/snippets/message_queue.rs", text: include_str!("../snippets/message_queue.rs") },
         Snippet { path: "ipc-demo/snippets/pass_fd.rs", text: include_str!("../snippets/pass_fd.rs") },
-        Snippet { path: "ipc-demo/snippets/shared_region.rs", text: include_str!("../snippets/shared_region.rs") },
     ],
     run,
 };
@@ -51,22 +48,20 @@ fn run(stage: &mut Stage) -> Result<()> {
     let bench = set_up(stage)?;
     let mut by_size = Vec::new();
     for &bytes in sizes {
-        const BUFFERS: usize = 32; // Slots, buffers in flight and receivers' buffers, in all rows together.
+        const BUFFERS: usize = 24; // Slots, buffers in flight and receivers' buffers, in all rows together.
         if bytes >= MIB && bytes * BUFFERS > shared::spare_bytes() as usize {
             stage.note(format!("{} is left out: too little memory is free here.", size(bytes)));
             continue;
         }
         by_size.push(measure(stage, bytes, mechanisms, &bench)?);
     }
-    let says = "In a pass that is not timed, every message arrives with every byte as it was sent";
-    stage.all(says, bench.arrived.get(), bench.filled.get());
-    stage.show(table_of_fastest(&by_size));
-    stage.table(table_of_all(&by_size, mechanisms));
-    tell_growth(stage, &by_size);
-    tell_leaders(stage, &by_size);
-    compare_rings(stage, &by_size);
+    let [sent, arrived] = bench.filled.get();
+    stage.all("In a pass that is not timed, every byte of every message arrives as it was sent", arrived, sent);
+    stage.show(table_of_times(&by_size, mechanisms));
+    stage.say(format!("The fastest copies between processes: {}.", fastest_by_size(&by_size)));
+    tell_ratios(stage, &by_size);
     if conclude(stage, &by_size).is_none() {
-        stage.skip("this machine refused every mechanism that copies between processes, or every one that moves");
+        stage.skip("this machine refused every mechanism that copies between processes, or all that do not copy");
     }
     Ok(())
 }
@@ -84,26 +79,22 @@ fn set_up(stage: &mut Stage) -> Result<Bench> {
          both ends, and the receiver checks both; in a pass that is not timed it compares every byte."
     ));
     stage.note(format!(
-        "Copied: by pipes, sockets, a POSIX queue, the snippet ring, ipc-channel {} (bytes; or a region of its own for \
-         each message). Serialized: by ipc-channel, a Vec<u8> as serde encodes it. Passed: the descriptor of the memory in \
-         which the message was written (a memfd) is sent, and the other process maps it. Moved: a thread gives another \
-         one its buffer (crossbeam-channel {}, or std's), and gets an empty one back. UDP is left out: it drops what \
-         finds no room.",
-        version::of("ipc-channel"),
+        "Moved: a thread gives another its buffer (crossbeam-channel {}), and gets an empty one back. Passed: a message is \
+         written to a memfd, whose descriptor is sent; the other process maps it. Serialized: a Vec<u8>, as ipc-channel {} \
+         encodes it. UDP is left out: it drops what finds no room.",
         version::of("crossbeam-channel"),
+        version::of("ipc-channel"),
     ));
-    let most = stage.by_effort(16 * MIB, 256 * MIB, 256 * MIB); // Filling more would take most of the quick effort's time.
-    let area_bytes = most.min(shared::spare_bytes() as usize).max(16 * MIB);
+    let area_bytes = stage.by_effort(16 * MIB, 256 * MIB, 256 * MIB).min(shared::spare_bytes() as usize).max(16 * MIB);
     stage.note(format!(
-        "Messages that are copied come one after the other from {}. Their ceiling is a memcpy of the same messages in \
-         pieces of {} to one place, which stays in the cache: whoever copies does that at least. Up to a mebibyte of \
-         messages may be in flight in rings and channels, and two messages in any case.",
+        "What is copied comes, message after message, from {}. Its ceiling is a memcpy of these messages in pieces of {} \
+         to one place, which stays in the cache: whoever copies does that at least. A mebibyte of messages may be in \
+         flight in rings and channels, or two messages.",
         size(area_bytes),
         size(PIECE_BYTES),
     ));
     let (directory, queue) = (stage.directory().to_owned(), format!("/{}", stage.name("throughput")));
-    let area = RefCell::new(Area::new(area_bytes)?);
-    Ok(Bench { area, placement, directory, queue, filled: Count::new(0), arrived: Count::new(0) })
+    Ok(Bench { area: RefCell::new(Area::new(area_bytes)?), placement, directory, queue, filled: Count::new([0; 2]) })
 }
 
 /// All mechanisms at one size.
@@ -114,16 +105,6 @@ struct OneSize {
     impossible: Vec<&'static str>,
 }
 
-/// The fastest of some mechanisms.
-struct Fastest<'a> {
-    mechanism: &'static Mechanism,
-    figures: &'a Figures,
-    /// The next one, and how many times as long the fastest takes as it.
-    next: Option<(&'static str, Ratio)>,
-    /// How many others are not clearly slower.
-    level: usize,
-}
-
 const MEMCPY: &str = "memcpy";
 
 fn measure(stage: &mut Stage, bytes: usize, mechanisms: &'static [Mechanism], bench: &Bench) -> Result<OneSize> {
@@ -131,12 +112,11 @@ fn measure(stage: &mut Stage, bytes: usize, mechanisms: &'static [Mechanism], be
     let row = |name| Row { name, bytes, bench };
     contest.add(memcpy(row(MEMCPY)));
     mechanisms.iter().for_each(|one| contest.add((one.rival)(row(one.name))));
-    let mut found =
-        OneSize { bytes, placement: bench.placement, measured: stage.compare(contest)?, impossible: Vec::new() };
+    let measured = stage.compare(contest)?;
+    let mut found = OneSize { bytes, placement: bench.placement, measured, impossible: Vec::new() };
     for one in mechanisms.iter().filter(|one| matches!(one.how, How::Copied | How::Serialized)) {
-        let Some(took) = found.figures(one.name).zip(found.figures(MEMCPY)).and_then(impossible) else { continue };
-        let what = format!("'{}' at {} was {took}", one.name, size(bytes));
-        stage.spoiled(format!("{what}: impossible for what copies, so it is not counted"));
+        let Some(why) = found.figures(one.name).zip(found.figures(MEMCPY)).and_then(impossible) else { continue };
+        stage.spoiled(format!("'{}' at {} was {why}: impossible, so it is not counted", one.name, size(bytes)));
         found.impossible.push(one.name);
     }
     Ok(found)
@@ -149,10 +129,9 @@ fn impossible((figures, ceiling): (&Figures, &Figures)) -> Option<String> {
     const HALF: f64 = 0.5; // A memcpy of its own may be this much luckier with its caches, and no more.
     let time = figures.against(ceiling);
     let cpu = figures.cpu_ns.zip(ceiling.cpu_ns).map(|(ours, least)| ours / least);
-    (time.is_faster() || cpu.is_some_and(|share| share < HALF)).then(|| {
-        let cpu = cpu.map_or("an unknown share".to_owned(), |share| format!("{} %", three_digits(share * 100.0)));
-        format!("{} than a memcpy, with {cpu} of its CPU time", ratio_in_words(time.ratio))
-    })
+    let faster = time.is_faster().then(|| format!("{} than a memcpy", ratio_in_words(time.ratio)));
+    let too_little = cpu.filter(|share| *share < HALF).map(|share| three_digits(share * 100.0));
+    faster.or(too_little.map(|share| format!("done with {share} % of a memcpy's CPU time")))
 }
 
 impl OneSize {
@@ -162,173 +141,212 @@ impl OneSize {
         (!self.impossible.contains(&name)).then_some(figures)
     }
 
-    /// The fastest of those whose bytes are handled like this: of what copies, between processes.
-    fn fastest(&self, how: How) -> Option<Fastest<'_>> {
-        let between = if how == How::Moved { Kind::Threads } else { Kind::Processes };
-        let those = MECHANISMS.iter().filter(|one| one.how == how && one.between == between);
+    /// Those whose bytes are handled like this, fastest first; of what copies, between processes.
+    fn ranking(&self, how: How) -> Vec<(&'static Mechanism, &Figures)> {
+        let those = MECHANISMS.iter().filter(|one| one.how == how && one.name != RING_OF_THREADS);
         let mut those: Vec<_> = those.filter_map(|one| Some((one, self.figures(one.name)?))).collect();
         those.sort_by(|(_, one), (_, other)| one.median().value.total_cmp(&other.median().value));
-        let (&(mechanism, figures), others) = those.split_first()?;
-        let ratios: Vec<_> = others.iter().map(|(other, theirs)| (other.name, figures.against(theirs))).collect();
-        let level = ratios.iter().filter(|(_, ratio)| !ratio.is_faster()).count();
-        Some(Fastest { mechanism, figures, next: ratios.first().copied(), level })
+        those
     }
-}
 
-fn table_of_fastest(by_size: &[OneSize]) -> Table {
-    let row = |one: &OneSize| {
-        let name = match one.fastest(How::Copied) {
-            Some(Fastest { mechanism, level: 0, .. }) => Cell::good(mechanism.name),
-            Some(Fastest { mechanism, level: 1, next: Some((next, _)), .. }) => {
-                format!("{} or {next}", mechanism.name).into()
-            }
-            Some(Fastest { mechanism, level, .. }) => format!("{} or {level} others", mechanism.name).into(),
-            None => Cell::Nothing,
-        };
-        let time = |figures: Option<&Figures>| figures.map_or(Cell::Nothing, |found| found.median().value.into());
-        let times = [How::Copied, How::Passed, How::Serialized, How::Moved].map(|how| one.fastest(how));
-        let times = times.iter().map(|fastest| time(fastest.as_ref().map(|fastest| fastest.figures)));
-        [Cell::from(size(one.bytes)), name].into_iter().chain(times).chain([time(one.figures(MEMCPY))]).collect()
-    };
-    let columns = ["copied", "passed", "serialized", "moved", MEMCPY].map(|name| Column::value(name, "ns"));
-    let columns = [Column::label("size"), Column::value("copied fastest by", "")].into_iter().chain(columns);
-    Table::new(
-        "What a message takes ('or': too close to call; moved: between threads)",
-        columns,
-        by_size.iter().map(row),
-    )
+    fn fastest(&self, how: How) -> Option<&Figures> {
+        self.ranking(how).first().map(|(_, figures)| *figures)
+    }
+
+    /// The fastest of what copies between processes, and who is not clearly slower.
+    fn leaders(&self) -> Vec<&'static str> {
+        let (ranking, fastest) = (self.ranking(How::Copied), self.fastest(How::Copied));
+        let is_level = |(_, theirs): &&(_, &Figures)| fastest.is_some_and(|first| !first.against(theirs).is_faster());
+        ranking.iter().filter(is_level).map(|(one, _)| one.name).collect()
+    }
+
+    fn passing_pays(&self) -> bool {
+        let both = self.fastest(How::Passed).zip(self.fastest(How::Copied));
+        both.is_some_and(|(passed, copied)| passed.against(copied).is_faster())
+    }
 }
 
 /// One mechanism below the other, one size beside the other; why one is missing, its row of the comparison says.
-fn table_of_all(by_size: &[OneSize], mechanisms: &[Mechanism]) -> Table {
-    let cell = |name: &str, how: How, one: &OneSize| match one.measured.figures(name, one.placement) {
-        // Nobody touches its bytes, so a number of them per second would be beyond any memory's.
-        Some(_) if matches!(how, How::Passed | How::Moved) => Cell::neutral(how.to_string()),
-        Some(found) => {
-            let gb_per_s = gb_per_s(one.bytes, found);
-            if one.impossible.contains(&name) {
-                Cell::bad(format!("{} impossible", three_digits(gb_per_s)))
-            } else {
-                gb_per_s.into()
-            }
-        }
+fn table_of_times(by_size: &[OneSize], mechanisms: &[Mechanism]) -> Table {
+    let cell = |name: &str, one: &OneSize| match one.figures(name) {
+        Some(found) => found.median().value.into(),
+        None if one.impossible.contains(&name) => Cell::bad("impossible"),
         None => Cell::Nothing,
     };
-    let row = |(name, how): (&str, How)| {
-        [Cell::from(name)].into_iter().chain(by_size.iter().map(|one| cell(name, how, one))).collect()
+    let row = |(name, how): (&str, String)| {
+        [name.into(), how.into()].into_iter().chain(by_size.iter().map(|one| cell(name, one))).collect()
     };
-    let names = [(MEMCPY, How::Copied)].into_iter().chain(mechanisms.iter().map(|one| (one.name, one.how)));
-    let sizes = by_size.iter().map(|one| Column::value(size(one.bytes), "GB/s"));
-    let columns = [Column::label("")].into_iter().chain(sizes);
-    Table::new("Gigabytes per second, by the size of the message", columns, names.map(row))
+    let names =
+        mechanisms.iter().map(|one| (one.name, one.how.to_string())).chain([(MEMCPY, "the ceiling".to_owned())]);
+    let sizes = by_size.iter().map(|one| Column::value(size(one.bytes), "ns"));
+    let columns = ["mechanism", "bytes are"].map(Column::from).into_iter().chain(sizes);
+    Table::new("Time per message, by its size", columns, names.map(row))
 }
 
-/// How each kind grows from the smallest to the largest size.
-fn tell_growth(stage: &mut Stage, by_size: &[OneSize]) {
-    let [small, .., large] = by_size else { return };
-    for how in [How::Copied, How::Passed, How::Serialized, How::Moved] {
-        let Some(first) = MECHANISMS.iter().find(|one| one.how == how) else { continue };
-        if let Some((large_one, small_one)) = large.figures(first.name).zip(small.figures(first.name)) {
-            let says = format!("{how}, by {}: {} against {}", first.name, size(large.bytes), size(small.bytes));
-            stage.trend(says, &large_one.against(small_one));
+/// "64 B: ring, 0.172 GB/s".
+fn fastest_by_size(by_size: &[OneSize]) -> String {
+    let told = by_size.iter().filter_map(|one| {
+        let gb_per_s = one.bytes as f64 / one.fastest(How::Copied)?.median().value; // Bytes per nanosecond.
+        let leaders = one.leaders();
+        let names = match leaders[..] {
+            [first, _, _, ..] => format!("{first} or {} others", leaders.len() - 1),
+            _ => leaders.join(" or "),
+        };
+        Some(format!("{}: {names}, {} GB/s", size(one.bytes), three_digits(gb_per_s)))
+    });
+    told.collect::<Vec<_>>().join("; ")
+}
+
+/// How each kind grows with the size; the leader against the next and against passing; the ring in processes and threads.
+fn tell_ratios(stage: &mut Stage, by_size: &[OneSize]) {
+    let mut trend = |says: String, one: Option<&Figures>, other: Option<&Figures>| {
+        let ratio = one?.against(other?);
+        stage.trend(says, &ratio);
+        Some(ratio)
+    };
+    if let [small, .., large] = by_size {
+        for name in ["crossbeam", "memfd", "pipe", "ipc-channel"] {
+            let says = format!("{name}: {} against {}", size(large.bytes), size(small.bytes));
+            trend(says, large.figures(name), small.figures(name));
         }
     }
-}
-
-/// The fastest at each size beside the next one, and passing beside it.
-fn tell_leaders(stage: &mut Stage, by_size: &[OneSize]) {
+    let mut slower_rings = Vec::new();
     for one in by_size {
-        for how in [How::Copied, How::Moved] {
-            if let Some(Fastest { mechanism, next: Some((next, ratio)), .. }) = one.fastest(how) {
-                stage.trend(format!("{} {how}: {} against {next}", size(one.bytes), mechanism.name), &ratio);
-            }
+        let (bytes, ranking) = (size(one.bytes), one.ranking(How::Copied));
+        if let [(first, figures), (next, others), ..] = ranking[..] {
+            trend(format!("{bytes}: {} against {}", first.name, next.name), Some(figures), Some(others));
+            trend(format!("{bytes}: {} against memfd", first.name), Some(figures), one.fastest(How::Passed));
         }
-        if let Some((passed, copied)) = one.fastest(How::Passed).zip(one.fastest(How::Copied)) {
-            let says = format!("{} passed against copied by {}", size(one.bytes), copied.mechanism.name);
-            stage.trend(says, &passed.figures.against(copied.figures));
-        }
+        let says = format!("{bytes}: {RING} between processes against {RING_OF_THREADS}");
+        slower_rings
+            .extend(trend(says, one.figures(RING), one.figures(RING_OF_THREADS)).map(|ratio| ratio.is_slower()));
     }
+    let slower = slower_rings.iter().filter(|is_slower| **is_slower).count();
+    let says = "The same ring is clearly slower between two processes than between two threads at";
+    stage.note(format!("{says} {slower} of {} sizes.", slower_rings.len()));
 }
 
-/// The same ring: does a message take longer between two processes than between two threads?
-fn compare_rings(stage: &mut Stage, by_size: &[OneSize]) {
-    let mut ratios: Vec<Ratio> = Vec::new();
-    for one in by_size {
-        let Some((processes, threads)) = one.figures(RING).zip(one.figures(RING_OF_THREADS)) else { continue };
-        let ratio = processes.against(threads);
-        stage.trend(format!("{}: {RING} between processes against {RING_OF_THREADS}", size(one.bytes)), &ratio);
-        ratios.push(ratio);
-    }
-    let [slower, faster] = [Ratio::is_slower, Ratio::is_faster].map(|is| ratios.iter().filter(|one| is(one)).count());
-    if !ratios.is_empty() {
-        stage.note(format!(
-            "The same ring is clearly slower between two processes than between two threads at {slower} of {} sizes, and \
-             clearly faster at {faster}.{}",
-            ratios.len(),
-            if slower == 0 { " As far as this run can tell, crossing into another process costs it nothing." } else { "" },
-        ));
-    }
-}
-
-/// Headline, answer and advice; none if nothing copies, or nothing moves.
+/// Headline, answer and advice; none if nothing copies, or nothing does without.
 fn conclude(stage: &mut Stage, by_size: &[OneSize]) -> Option<()> {
     let large = by_size.last()?;
-    let fastest = [How::Copied, How::Moved, How::Passed, How::Serialized].map(|how| large.fastest(how));
-    let time = |fastest: &Option<Fastest<'_>>| Some(with_unit("ns", fastest.as_ref()?.figures.median().value));
-    let [copied, moved, passed, serialized] = fastest.each_ref().map(time);
-    let (copied, moved, bytes) = (copied?, moved?, size(large.bytes));
-    stage.headline(match &passed {
-        Some(passed) => format!("{bytes}: {passed} passed, {copied} copied"),
-        None => format!("{bytes}: {moved} moved, {copied} copied"),
-    });
-    let leader = leader(by_size);
-    let pays_from = passing_pays_from(by_size);
-    let leads = match leader {
-        Some((leader, sizes)) => format!("{} copies fastest at {sizes} of {} sizes", leader.name, by_size.len()),
-        None => "no copy is clearly fastest".to_owned(),
+    let time = |how| Some((how, with_unit("ns", large.fastest(how)?.median().value)));
+    let times: Vec<_> = [How::Moved, How::Passed, How::Copied, How::Serialized].into_iter().filter_map(time).collect();
+    let copied = times.iter().position(|(how, _)| *how == How::Copied)?;
+    let times: Vec<String> = times.into_iter().map(|(how, time)| format!("{time} {how}")).collect();
+    let bytes = size(large.bytes);
+    stage.headline(format!("{bytes}: {}, {}", times.get(copied.checked_sub(1)?)?, times[copied]));
+
+    let leads = |one: &&Mechanism| by_size.iter().filter(|size| size.leaders() == [one.name]).count();
+    let leader = MECHANISMS.iter().rev().max_by_key(leads).filter(|one| leads(one) > 0);
+    let copying = match leader {
+        Some(leader) => format!("{} is fastest at {} of {} sizes", leader.name, leads(&leader), by_size.len()),
+        None => "none is clearly fastest".to_owned(),
     };
-    let pays = match pays_from {
-        Some(bytes) => format!("passing memory beats every copy from {} on", size(bytes)),
-        None if passed.is_none() => "passing memory was refused".to_owned(),
-        None => "passing memory is no clear gain".to_owned(),
+    let pays_from = by_size.iter().rev().take_while(|one| one.passing_pays()).last().map(|one| size(one.bytes));
+    let passing = match &pays_from {
+        Some(from) => format!("passing memory is faster from {from} on"),
+        None => "passing memory is clearly faster at no size".to_owned(),
     };
-    let others = [(moved, "moved"), (passed.unwrap_or_default(), "passed"), (copied, "copied")];
-    let others =
-        others.into_iter().chain(serialized.map(|time| (time, "serialized"))).filter(|(time, _)| !time.is_empty());
-    let times: Vec<String> = others.map(|(time, how)| format!("{time} {how}")).collect();
-    stage.answer(format!("Between processes, {leads}; {pays}. {bytes} take {}.", times.join(", ")));
-    let snippet = leader.map(|(leader, _)| leader.snippet).filter(|snippet| !snippet.is_empty()).unwrap_or("pipe_pair");
+    stage.answer(format!("Of copies between processes, {copying}; {passing}. {bytes} take {}.", times.join(", ")));
+    let snippet = match leader.map_or("", |leader| leader.name) {
+        RING => "ring",
+        "Unix stream" | "Unix seqpacket" => "socket_pair",
+        "POSIX queue" => "message_queue",
+        _ => "pipe_pair",
+    };
     stage.advise(match pays_from {
-        Some(bytes) if bytes > by_size[0].bytes => {
-            format!("From {} on, pass memory: `pass_fd`. Below, copy `{snippet}`.", size(bytes))
-        }
-        Some(_) => "Pass the memory itself: copy `pass_fd`.".to_owned(),
+        Some(from) => format!("From {from} on, pass memory: `pass_fd`. Below, copy `{snippet}`."),
         None => format!("Much data between two processes? Copy `{snippet}`."),
     });
     Some(())
 }
 
-/// Of what copies between processes, the one that is clearly the fastest at the most sizes, and at how many.
-fn leader(by_size: &[OneSize]) -> Option<(&'static Mechanism, usize)> {
-    let clear = by_size.iter().filter_map(|one| one.fastest(How::Copied)).filter(|fastest| fastest.level == 0);
-    let names: Vec<&str> = clear.map(|fastest| fastest.mechanism.name).collect();
-    let counted = MECHANISMS.iter().map(|one| (one, names.iter().filter(|name| **name == one.name).count()));
-    counted.filter(|(_, sizes)| *sizes > 0).reduce(|best, next| if next.1 > best.1 { next } else { best })
-}
-
-/// The smallest size from which on passing is clearly faster than every copy, at every larger one too.
-fn passing_pays_from(by_size: &[OneSize]) -> Option<usize> {
-    let pays = |one: &&OneSize| {
-        let both = one.fastest(How::Passed).zip(one.fastest(How::Copied));
-        both.is_some_and(|(passed, copied)| passed.figures.against(copied.figures).is_faster())
-    };
-    by_size.iter().rev().take_while(pays).last().map(|one| one.bytes)
-}
-
-fn gb_per_s(bytes: usize, figures: &Figures) -> f64 {
-    bytes as f64 / figures.median().value // Bytes per nanosecond are gigabytes per second.
-}
-
 fn size(bytes: usize) -> String {
     chosen_with_unit("bytes", bytes as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::unistd::Pid;
+    use shared::Effort;
+    use shared::measure::{Budget, Clock, Ready, Rival};
+
+    use super::*;
+
+    /// A rival's turn moves the time and the CPU time on.
+    #[derive(Default)]
+    struct MadeUp {
+        now_ns: Count<u64>,
+        cpu_ns: Count<u64>,
+    }
+
+    impl Clock for MadeUp {
+        fn now_ns(&self) -> u64 {
+            self.now_ns.update(|now| now + 1);
+            self.now_ns.get()
+        }
+
+        fn cpu_ns(&self, _: &[Pid]) -> Option<u64> {
+            Some(self.cpu_ns.get())
+        }
+    }
+
+    /// What takes so long, and so much CPU time, a message.
+    fn one_size(bytes: usize, rows: &[(&'static str, [u64; 2])]) -> OneSize {
+        let (clock, placement) = (MadeUp::default(), Placement::SameCpu);
+        let mut contest = Contest::new("", "", Timing::Batches);
+        for &(name, [ns, cpu_ns]) in rows {
+            let clock = &clock;
+            contest.add(Rival::of_threads(name, placement, move |_| {
+                Ok(Ready::new(move |steps| {
+                    clock.now_ns.update(|now| now + ns * steps);
+                    clock.cpu_ns.update(|used| used + cpu_ns * steps);
+                    Ok(steps)
+                }))
+            }));
+        }
+        let measured = contest.measure_with(&clock, &Budget::of(Effort::Quick)).unwrap();
+        OneSize { bytes, placement, measured, impossible: Vec::new() }
+    }
+
+    #[test]
+    fn what_is_faster_than_a_memcpy_or_does_not_compute_as_much_is_impossible() {
+        let found = one_size(
+            MIB,
+            &[
+                (MEMCPY, [1000, 1000]),
+                ("level", [1010, 600]),
+                ("faster", [900, 1000]),
+                ("waits long", [5000, 400]),
+                ("slow", [5000, 2000]),
+            ],
+        );
+        let why = |name| impossible((found.figures(name).unwrap(), found.figures(MEMCPY).unwrap()));
+        assert_eq!([why("level"), why("slow")], [None, None]);
+        assert!(why("faster").unwrap().contains("times faster than a memcpy"));
+        assert_eq!(why("waits long").unwrap(), "done with 40.0 % of a memcpy's CPU time");
+    }
+
+    #[test]
+    fn what_is_impossible_leads_nowhere() {
+        let rows = [(RING, [100; 2]), ("pipe", [300; 2]), ("TCP", [400; 2])];
+        assert_eq!(one_size(64, &rows).leaders(), [RING]);
+        assert_eq!(OneSize { impossible: vec![RING], ..one_size(64, &rows) }.leaders(), ["pipe"]);
+    }
+
+    #[test]
+    fn level_rivals_lead_together_and_threads_do_not_lead_among_processes() {
+        let found =
+            one_size(64, &[(RING_OF_THREADS, [10; 2]), ("pipe", [1005; 2]), ("TCP", [1000; 2]), (RING, [2000; 2])]);
+        assert_eq!(found.leaders(), ["TCP", "pipe"]);
+        assert_eq!(fastest_by_size(&[found]), "64 B: TCP or pipe, 0.0640 GB/s");
+        assert!(one_size(64, &[("memfd", [10; 2])]).leaders().is_empty());
+    }
+
+    #[test]
+    fn passing_pays_where_it_beats_every_copy() {
+        let pays = |memfd| one_size(MIB, &[("memfd", [memfd; 2]), ("pipe", [900; 2]), (RING, [500; 2])]).passing_pays();
+        assert_eq!([400, 500, 700].map(pays), [true, false, false]);
+        assert!(!one_size(MIB, &[("pipe", [900; 2])]).passing_pays());
+    }
 }

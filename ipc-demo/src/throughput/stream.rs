@@ -14,14 +14,14 @@ use shared::measure::{Pinned, Ready, Rival};
 
 use super::message::{Area, Stamp};
 
-/// What all rows use, and what came of the messages that were filled.
+/// What all rows use, and what came of their messages that were filled.
 pub struct Bench {
     pub area: RefCell<Area>,
     pub placement: Placement,
     pub directory: PathBuf,
     pub queue: String,
-    pub filled: Cell<usize>,
-    pub arrived: Cell<usize>,
+    /// How many were sent, and how many of them arrived right.
+    pub filled: Cell<[usize; 2]>,
 }
 
 /// What a row is besides its two ends.
@@ -36,9 +36,7 @@ impl Row<'_> {
     /// How many messages may be in flight, where that is ours to choose: a mebibyte's worth, two thousand at most, and
     /// two at least, so that one can be written while the other is read.
     pub fn in_flight(self) -> usize {
-        const ALL_BYTES: usize = 1 << 20;
-        const MOST: usize = 2048;
-        (ALL_BYTES / self.bytes).clamp(2, MOST)
+        ((1 << 20) / self.bytes).clamp(2, 2048)
     }
 }
 
@@ -51,10 +49,7 @@ where
     Rival::of_processes(row.name, row.bench.placement, move |pinning| {
         let (send, receive) = ends(row)?;
         let receive = Mutex::new(Some(receive));
-        let enlist = || {
-            let receive = receive.lock().unwrap().take();
-            Ok((Taker { receive, taken: 0 }, pinning.peer.pin()?))
-        };
+        let enlist = || Ok((Taker { receive: receive.lock().unwrap().take(), taken: 0 }, pinning.peer.pin()?));
         let mut crew = Crew::of(Kind::Processes, 1, enlist)?;
         drop(receive); // This process's copy: while it is open, nobody learns that the child's is gone.
         let children = crew.pid(0).into_iter().collect();
@@ -64,11 +59,11 @@ where
             send_all()?;
             crew.hear(0)?.value()
         };
-        Ok(Ready::with_children(Stream { send, sent: 0, peer }.into_turns(row)?, children))
+        Ok(Ready::with_children(turns(row, send, peer)?, children))
     })
 }
 
-/// A row between two threads of this process. Dropping `send` must end `receive` with an error.
+/// A row between two threads of this process.
 pub fn threads<'a, S, R>(row: Row<'a>, ends: impl FnOnce(Row<'a>) -> Result<(S, R)> + 'a) -> Rival<'a>
 where
     S: FnMut(Stamp) -> Result<()> + 'a,
@@ -76,16 +71,11 @@ where
 {
     Rival::of_threads(row.name, row.bench.placement, move |pinning| {
         let (send, receive) = ends(row)?;
-        let (orders, ordered) = channel();
-        let (answer, answers) = channel();
+        let ((orders, ordered), (answer, answers)) = (channel(), channel());
         let work = move || {
             let Ok(_pinned) = pinning.peer.pin() else { return };
             let mut taker = Taker { receive: Some(receive), taken: 0 };
-            for messages in ordered {
-                if answer.send(taker.take(messages)).is_err() {
-                    return; // Nobody waits for it any more.
-                }
-            }
+            let _all_answered = ordered.into_iter().all(|messages| answer.send(taker.take(messages)).is_ok());
         };
         let thread = Builder::new().spawn(work).context("starting a thread")?;
         let worker = Worker { orders: Some(orders), answers, thread: Some(thread) };
@@ -94,39 +84,29 @@ where
             send_all()?;
             worker.answers.recv()?
         };
-        Ok(Ready::new(Stream { send, sent: 0, peer }.into_turns(row)?))
+        Ok(Ready::new(turns(row, send, peer)?))
     })
 }
 
-/// The sending side, and the peer that is told how many messages will come, and says how many were right.
+/// The sending side's turns, once the first batch is through: that one is filled, compared whole, not timed, and goes round
+/// whatever holds the messages in flight.
 ///
-/// Dropped in this order: without a sender, whoever waits for a message learns that none will come.
-struct Stream<S, P> {
-    send: S,
-    sent: u64,
-    peer: P,
-}
-
-impl<S, P> Stream<S, P>
-where
-    S: FnMut(Stamp) -> Result<()>,
-    P: FnMut(u64, &mut dyn FnMut() -> Result<()>) -> Result<u64>,
-{
-    /// The first batch is filled, compared whole, and not timed: it goes round whatever holds the messages in flight.
-    fn into_turns(mut self, row: Row<'_>) -> Result<impl FnMut(u64) -> Result<u64>> {
-        let messages = row.in_flight() + 1;
-        let right = self.batch(messages as u64)?;
-        row.bench.filled.update(|filled| filled + messages);
-        row.bench.arrived.update(|arrived| arrived + right as usize);
-        Ok(move |messages| self.batch(messages))
-    }
-
-    fn batch(&mut self, messages: u64) -> Result<u64> {
-        let Stream { send, sent, peer } = self;
-        let (first, is_filled) = (*sent, *sent == 0);
-        *sent += messages;
-        peer(messages, &mut || (first..first + messages).try_for_each(|number| send(Stamp { number, is_filled })))
-    }
+/// The peer tells the other side how many messages will come, has them sent, and gives how many of them were right.
+fn turns<'a>(
+    row: Row<'a>,
+    mut send: impl FnMut(Stamp) -> Result<()> + 'a,
+    mut peer: impl FnMut(u64, &mut dyn FnMut() -> Result<()>) -> Result<u64> + 'a,
+) -> Result<impl FnMut(u64) -> Result<u64> + 'a> {
+    let mut sent = 0;
+    let mut batch = move |messages| {
+        let (first, is_filled) = (sent, sent == 0);
+        sent += messages;
+        peer(messages, &mut || (first..sent).try_for_each(|number| send(Stamp { number, is_filled })))
+    };
+    let messages = row.in_flight() + 1;
+    let right = batch(messages as u64)?;
+    row.bench.filled.update(|[sent, arrived]| [sent + messages, arrived + right as usize]);
+    Ok(batch)
 }
 
 /// The receiving side.
@@ -170,7 +150,6 @@ pub const PIECE_BYTES: usize = 16 << 10;
 
 /// A row of nobody but this thread, the least that copying costs: each message is copied in pieces, all to one place.
 pub fn memcpy(row: Row<'_>) -> Rival<'_> {
-    const ENDING_BYTES: usize = 16; // Of each piece: a stamp's length.
     Rival::of_threads(row.name, row.bench.placement, move |_| {
         let (mut place, mut copied) = (vec![1; row.bytes.min(PIECE_BYTES)], 0);
         Ok(Ready::new(move |messages| {
@@ -178,7 +157,7 @@ pub fn memcpy(row: Row<'_>) -> Rival<'_> {
                 let stamp = Stamp { number, is_filled: false };
                 for piece in row.bench.area.borrow_mut().next(row.bytes, stamp).chunks(PIECE_BYTES) {
                     black_box(&mut place)[..piece.len()].copy_from_slice(piece);
-                    let ending = piece.len().saturating_sub(ENDING_BYTES)..piece.len();
+                    let ending = piece.len().saturating_sub(16)..piece.len(); // A stamp's length.
                     ensure!(black_box(&place)[ending.clone()] == piece[ending], "a piece was not copied");
                 }
             }
@@ -200,8 +179,7 @@ mod tests {
     fn bench() -> Bench {
         let area = RefCell::new(Area::new(1 << 16).unwrap());
         let (directory, queue) = (PathBuf::new(), String::new());
-        let [filled, arrived] = [0; 2].map(Cell::new);
-        Bench { area, placement: Placement::SameCpu, directory, queue, filled, arrived }
+        Bench { area, placement: Placement::SameCpu, directory, queue, filled: Cell::new([0; 2]) }
     }
 
     /// A row between two threads in which each message is changed on its way; the error, if it came to one.
@@ -225,14 +203,14 @@ mod tests {
     fn every_filled_message_counts_once() {
         let bench = bench();
         assert_eq!(measured_with(|_| {}, &bench), None);
-        assert_eq!([bench.filled.get(), bench.arrived.get()], [3, 3]);
+        assert_eq!(bench.filled.get(), [3, 3]);
     }
 
     #[test]
     fn a_wrong_byte_inside_is_counted_and_one_at_an_end_ends_the_contest() {
         let bench = bench();
         assert_eq!(measured_with(|message| message[31] ^= 1, &bench), None);
-        assert_eq!([bench.filled.get(), bench.arrived.get()], [3, 0]);
+        assert_eq!(bench.filled.get(), [3, 0]);
         assert!(measured_with(|message| message[63] ^= 1, &bench).is_some());
         assert!(measured_with(|message| message.truncate(56), &bench).is_some());
     }

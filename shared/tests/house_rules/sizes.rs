@@ -15,13 +15,12 @@ pub const EXCEPTIONS: &[(&str, usize, usize)] = &[
     ("ipc-demo backpressure", 282, 2), // an unread port for each of 11 mechanisms, which may refuse or lose.
     ("ipc-demo boundaries", 328, 2), // two questions: one writer, and two.
     ("ipc-demo complexity", 675, 4), // 14 smallest programs, whose lines and system calls it counts.
-    ("ipc-demo copies", 426, 5),     // an engine of its own, until a duel stands in the stage.
     ("ipc-demo idle", 1107, 4),      // an engine of its own, until a duel stands in the stage.
     ("ipc-demo pass-fd", 367, 3),    // five acts on descriptors.
     ("ipc-demo peer-death", 595, 4), // 16 mechanisms, each halved, watched from outside and cleaned up after.
     ("ipc-demo round-trip", 452, 3), // two claims: who can reach whom at all, and what it costs.
     ("ipc-demo shared-memory", 524, 3), // three questions: who sees a change, what stays apart, what goes wrong.
-    ("ipc-demo throughput", 950, 5), // an engine of its own, until a duel stands in the stage.
+    ("ipc-demo throughput", 600, 4), // 12 mechanisms, an engine for both kinds, and what it tells of 60 figures.
     ("ipc-demo typed", 290, 3),      // two questions: what crosses, and whether send blocks.
     ("process-demo snippet prefork", 330, 1), // a whole life: listeners, workers, deaths, the stop.
     ("process-demo snippet supervisor", 388, 1), // a whole life: workers, hangs, back-off, the stop.
