@@ -39,11 +39,8 @@ const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
 fn run(stage: &mut Stage) -> Result<()> {
-    let sizes: &[usize] = stage.by_effort(
-        &[64, 256 * KIB],
-        &[64, 8 * KIB, 64 * KIB, MIB, 16 * MIB],
-        &[64, KIB, 8 * KIB, 64 * KIB, MIB, 16 * MIB],
-    );
+    const ALL: &[usize] = &[64, 8 * KIB, 64 * KIB, MIB, 16 * MIB];
+    let sizes = stage.by_effort(&[64, 256 * KIB][..], ALL, ALL);
     let mechanisms = stage.by_effort(&MECHANISMS[..AT_QUICK_EFFORT], &MECHANISMS, &MECHANISMS);
     let bench = set_up(stage)?;
     let mut by_size = Vec::new();
@@ -58,7 +55,7 @@ fn run(stage: &mut Stage) -> Result<()> {
     let [sent, arrived] = bench.filled.get();
     stage.all("In a pass that is not timed, every byte of every message arrives as it was sent", arrived, sent);
     stage.show(table_of_times(&by_size, mechanisms));
-    stage.say(format!("The fastest copies between processes: {}.", fastest_by_size(&by_size)));
+    stage.say(format!("Fastest copy between processes: {}.", fastest_by_size(&by_size)));
     tell_ratios(stage, &by_size);
     if conclude(stage, &by_size).is_none() {
         stage.skip("this machine refused every mechanism that copies between processes, or all that do not copy");
@@ -177,13 +174,13 @@ fn table_of_times(by_size: &[OneSize], mechanisms: &[Mechanism]) -> Table {
         [name.into(), how.into()].into_iter().chain(by_size.iter().map(|one| cell(name, one))).collect()
     };
     let names =
-        mechanisms.iter().map(|one| (one.name, one.how.to_string())).chain([(MEMCPY, "the ceiling".to_owned())]);
+        mechanisms.iter().map(|one| (one.name, one.how.to_string())).chain([(MEMCPY, "copied once".to_owned())]);
     let sizes = by_size.iter().map(|one| Column::value(size(one.bytes), "ns"));
     let columns = ["mechanism", "bytes are"].map(Column::from).into_iter().chain(sizes);
     Table::new("Time per message, by its size", columns, names.map(row))
 }
 
-/// "64 B: ring, 0.172 GB/s".
+/// "64 B ring, 0.172 GB/s".
 fn fastest_by_size(by_size: &[OneSize]) -> String {
     let told = by_size.iter().filter_map(|one| {
         let gb_per_s = one.bytes as f64 / one.fastest(How::Copied)?.median().value; // Bytes per nanosecond.
@@ -192,7 +189,7 @@ fn fastest_by_size(by_size: &[OneSize]) -> String {
             [first, _, _, ..] => format!("{first} or {} others", leaders.len() - 1),
             _ => leaders.join(" or "),
         };
-        Some(format!("{}: {names}, {} GB/s", size(one.bytes), three_digits(gb_per_s)))
+        Some(format!("{} {names}, {} GB/s", size(one.bytes), three_digits(gb_per_s)))
     });
     told.collect::<Vec<_>>().join("; ")
 }
@@ -217,7 +214,7 @@ fn tell_ratios(stage: &mut Stage, by_size: &[OneSize]) {
             trend(format!("{bytes}: {} against {}", first.name, next.name), Some(figures), Some(others));
             trend(format!("{bytes}: {} against memfd", first.name), Some(figures), one.fastest(How::Passed));
         }
-        let says = format!("{bytes}: {RING} between processes against {RING_OF_THREADS}");
+        let says = format!("{bytes}: {RING} against {RING_OF_THREADS}");
         slower_rings
             .extend(trend(says, one.figures(RING), one.figures(RING_OF_THREADS)).map(|ratio| ratio.is_slower()));
     }
@@ -245,12 +242,12 @@ fn conclude(stage: &mut Stage, by_size: &[OneSize]) -> Option<()> {
     let pays_from = by_size.iter().rev().take_while(|one| one.passing_pays()).last().map(|one| size(one.bytes));
     let passing = match &pays_from {
         Some(from) => format!("passing memory is faster from {from} on"),
-        None => "passing memory is clearly faster at no size".to_owned(),
+        None => "passing memory is faster at no size".to_owned(),
     };
     stage.answer(format!("Of copies between processes, {copying}; {passing}. {bytes} take {}.", times.join(", ")));
     let snippet = match leader.map_or("", |leader| leader.name) {
         RING => "ring",
-        "Unix stream" | "Unix seqpacket" => "socket_pair",
+        "Unix stream" | "seqpacket" => "socket_pair",
         "POSIX queue" => "message_queue",
         _ => "pipe_pair",
     };
@@ -339,7 +336,7 @@ mod tests {
         let found =
             one_size(64, &[(RING_OF_THREADS, [10; 2]), ("pipe", [1005; 2]), ("TCP", [1000; 2]), (RING, [2000; 2])]);
         assert_eq!(found.leaders(), ["TCP", "pipe"]);
-        assert_eq!(fastest_by_size(&[found]), "64 B: TCP or pipe, 0.0640 GB/s");
+        assert_eq!(fastest_by_size(&[found]), "64 B TCP or pipe, 0.0640 GB/s");
         assert!(one_size(64, &[("memfd", [10; 2])]).leaders().is_empty());
     }
 

@@ -57,7 +57,7 @@ impl fmt::Display for How {
 }
 
 pub const RING: &str = "ring";
-pub const RING_OF_THREADS: &str = "ring (threads)";
+pub const RING_OF_THREADS: &str = "thread ring";
 
 /// All but `RING_OF_THREADS` and what is moved are between processes.
 pub static MECHANISMS: [Mechanism; 12] = [
@@ -70,7 +70,7 @@ pub static MECHANISMS: [Mechanism; 12] = [
     Mechanism { name: "ipc bytes", how: Copied, rival: ipc_bytes },
     Mechanism { name: "1-MiB pipe", how: Copied, rival: |row| stream(row, pipe_of_a_mebibyte) },
     Mechanism { name: "Unix stream", how: Copied, rival: |row| stream(row, |row| link(row, Way::UnixStream)) },
-    Mechanism { name: "Unix seqpacket", how: Copied, rival: |row| stream(row, |row| link(row, Way::UnixSeqpacket)) },
+    Mechanism { name: "seqpacket", how: Copied, rival: |row| stream(row, |row| link(row, Way::UnixSeqpacket)) },
     Mechanism { name: "TCP", how: Copied, rival: |row| stream(row, |row| link(row, Way::Tcp)) },
     Mechanism { name: "POSIX queue", how: Copied, rival: queue },
 ];
