@@ -183,8 +183,8 @@ fn queue(row: Row<'_>) -> Rival<'_> {
     const PATIENCE: Duration = Duration::from_secs(10); // A queue does not tell when its receiver is gone.
     processes(row, |row| {
         let made = MessageQueue::create(&row.bench.queue, 10, row.bytes); // So many messages are allowed by default.
-        let is_too_long = |error: &io::Error| error.kind() == ErrorKind::InvalidInput; // A size above the limits here.
-        let made = made.map_err(|error| if is_too_long(&error) { Errno::EMSGSIZE.into() } else { error });
+        // What is said of a size above this machine's limits.
+        let made = made.map_err(|why| if why.kind() == ErrorKind::InvalidInput { Errno::EMSGSIZE.into() } else { why });
         let queue = made.map(|(queue, _)| Arc::new(queue)).context("a queue of such messages")?;
         let from = Arc::clone(&queue);
         let send =

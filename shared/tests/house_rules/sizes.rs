@@ -20,7 +20,7 @@ pub const EXCEPTIONS: &[(&str, usize, usize)] = &[
     ("ipc-demo peer-death", 595, 4), // 16 mechanisms, each halved, watched from outside and cleaned up after.
     ("ipc-demo round-trip", 452, 3), // two claims: who can reach whom at all, and what it costs.
     ("ipc-demo shared-memory", 524, 3), // three questions: who sees a change, what stays apart, what goes wrong.
-    ("ipc-demo throughput", 597, 4), // 12 mechanisms, and an engine for threads and processes.
+    ("ipc-demo throughput", 600, 4), // 12 mechanisms, and an engine for threads and processes.
     ("ipc-demo typed", 290, 3),      // two questions: what crosses, and whether send blocks.
     ("process-demo snippet prefork", 330, 1), // a whole life: listeners, workers, deaths, the stop.
     ("process-demo snippet supervisor", 388, 1), // a whole life: workers, hangs, back-off, the stop.
