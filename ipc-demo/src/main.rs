@@ -6,6 +6,7 @@ mod asleep;
 mod backpressure;
 mod boundaries;
 mod complexity;
+mod futex;
 mod idle;
 mod link;
 mod mechanisms;

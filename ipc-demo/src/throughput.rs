@@ -95,7 +95,7 @@ fn set_up(stage: &mut Stage) -> Result<Bench> {
         size(area_bytes),
         size(PIECE_BYTES),
     ));
-    let (directory, queue) = (stage.directory().to_owned(), format!("/{}", stage.name("throughput")));
+    let (directory, queue) = (stage.directory().to_owned(), stage.queue("throughput")?);
     Ok(Bench { area: RefCell::new(Area::new(area_bytes)?), placement, directory, queue, filled: Count::new([0; 2]) })
 }
 
