@@ -23,7 +23,6 @@ const DUE: &[Claim] = &[
     Claim::ThreadsCommunicateEasier,
     Claim::ProcessesNeedComplexSync,
     Claim::ComplexPatternsEasier,
-    Claim::OtherSyncProblems,
     Claim::RacesAreUnpredictable,
     Claim::ImmediatelyVisible,
     Claim::BetterResponsiveness,

@@ -3,11 +3,12 @@
 
 mod admission;
 mod locks;
+mod monitor;
 mod mutex;
 mod room;
 mod semaphore;
 
-const DEMOS: &[shared::Demo] = &[mutex::DEMO, semaphore::DEMO];
+const DEMOS: &[shared::Demo] = &[mutex::DEMO, semaphore::DEMO, monitor::DEMO];
 
 fn main() -> std::process::ExitCode {
     shared::main(DEMOS)

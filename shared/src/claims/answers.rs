@@ -26,10 +26,11 @@ impl Claim {
             Claim::IpcIsComplex => &["ipc-demo complexity"],
             Claim::NoDirectSharing => &["ipc-demo shared-memory", "ipc-demo pass-fd"],
             Claim::ProcessesSynchronizeEasier => &["race-demo between-processes"],
-            Claim::ThreadsUseLocks => &["sync-demo mutex"],
+            Claim::ThreadsUseLocks => &["sync-demo mutex", "sync-demo monitor"],
             Claim::OneAtATime => &["sync-demo mutex", "sync-demo semaphore"],
             Claim::SynchronizationPreventsInterference => &["race-demo lost-update", "race-demo between-processes"],
             Claim::SharedVariablesRace => &["race-demo lost-update"],
+            Claim::OtherSyncProblems => &["sync-demo monitor"],
             Claim::GoesOnWhileWaiting => &["threads-demo background"],
             Claim::DividingIsMoreEfficient => &["process-demo split"],
             Claim::MoreThanAThreadCanHave => &["process-demo limits"],
@@ -42,7 +43,6 @@ impl Claim {
             | Claim::ThreadsCommunicateEasier
             | Claim::ProcessesNeedComplexSync
             | Claim::ComplexPatternsEasier
-            | Claim::OtherSyncProblems
             | Claim::RacesAreUnpredictable
             | Claim::ImmediatelyVisible
             | Claim::BetterResponsiveness
