@@ -175,18 +175,14 @@ fn let_in_a_crowd(stage: &mut Stage) -> Result<[u64; 2]> {
 
 /// Returns the most that it ever saw in the buffer.
 fn produce(store: &mut &Store, [first, items, _]: Arguments) -> Result<u64> {
-    (first..first + items).try_fold(0, |most, item| {
-        store.buffer.push_within(item, PATIENCE).ok().context("it was full for a minute")?;
-        Ok(most.max(store.buffer.len() as u64))
-    })
+    let pushed = (first..first + items).map_while(|item| store.buffer.push_within(item, PATIENCE).ok());
+    Ok(pushed.map(|()| store.buffer.len() as u64).max().unwrap_or(0))
 }
 
 /// Returns how many of its items had not arrived before.
 fn consume(store: &mut &Store, [items, ..]: Arguments) -> Result<u64> {
-    (0..items).try_fold(0, |new, _| {
-        let item = store.buffer.pop_within(PATIENCE).ok().context("it was empty for a minute")?;
-        Ok(new + u64::from(!store.arrived[item as usize].swap(true, Relaxed)))
-    })
+    let taken = (0..items).map_while(|_| store.buffer.pop_within(PATIENCE).ok());
+    Ok(taken.filter(|item| !store.arrived[*item as usize].swap(true, Relaxed)).count() as u64)
 }
 
 fn conclude(stage: &mut Stage, tries: u64, outcomes: &[Outcome; 4], [items, once]: [u64; 2]) -> Result<()> {

@@ -8,8 +8,8 @@ use anyhow::Result;
 use process_demo::crew::Arguments;
 use sync_demo::bounded_buffer::BoundedBuffer;
 
-/// Only a bound, for what never comes.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Only a bound, for what never comes; half a minute after its start the runner gives up a quick demonstration.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A buffer, as the parties to a schedule meet it.
 pub trait Buffer: Sync {
