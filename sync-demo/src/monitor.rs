@@ -2,9 +2,10 @@
 
 mod waiter;
 
+use std::iter;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Result, ensure};
 use nix::libc;
 use process_demo::asleep::{Sleep, look_until};
 use process_demo::crew::{Arguments, Crew, Kind, NOTHING};
@@ -13,7 +14,7 @@ use shared::number::count;
 use shared::{Cell, Claim, Demo, Extras, Ruling, Snippet, Stage, Table};
 use sync_demo::bounded_buffer::BoundedBuffer;
 
-use waiter::{Careless, NO_ITEM, PATIENCE, Party, look, put, take};
+use waiter::{Careless, PATIENCE, Party, look, put, take};
 
 pub const DEMO: Demo = Demo {
     name: "monitor",
@@ -63,17 +64,12 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn wrong(&self) -> u64 {
-        self.empty_handed + self.beside_an_item
-    }
-
     fn got(&mut self, item: u64) {
-        *(if item == NO_ITEM { &mut self.empty_handed } else { &mut self.served }) += 1;
+        *(if item == 0 { &mut self.empty_handed } else { &mut self.served }) += 1;
     }
 }
 
-const FIRST: [u64; 3] = [1, 0, 0]; // Items are numbered from one.
-const SECOND: [u64; 3] = [2, 0, 0];
+const ITEM: Arguments = [1, 0, 0];
 
 /// Two consumers sleep; one item comes, and both are woken: one of them finds it taken.
 fn steal(buffer: Party, tries: u64) -> Result<Outcome> {
@@ -87,14 +83,13 @@ fn steal(buffer: Party, tries: u64) -> Result<Outcome> {
             asleep
                 .push(crew.hear_or_see_asleep(consumer, SystemClock)?.err().context("nothing to take, but no sleep")?);
         }
-        crew.ask(producer, put, FIRST)?.value()?;
-        let settled = [0, 1].map(|consumer| settle(&mut crew, consumer, asleep[consumer]));
-        for (consumer, settled) in settled.into_iter().enumerate() {
+        crew.ask(producer, put, ITEM)?.value()?;
+        for (consumer, settled) in [0, 1].map(|one| (one, settle(&mut crew, one, asleep[one]))) {
             match settled? {
                 Ok(item) => seen.got(item),
                 Err(sleep) => {
                     seen.slept_again += u64::from(sleep != asleep[consumer]);
-                    crew.ask(producer, put, SECOND)?.value()?;
+                    crew.ask(producer, put, ITEM)?.value()?;
                     seen.got(crew.hear(consumer)?.value()?);
                 }
             }
@@ -110,16 +105,16 @@ fn lose(buffer: Party, tries: u64) -> Result<Outcome> {
     let (consumer, producer) = (0, 1);
     for _ in 0..tries {
         let saw = crew.ask(consumer, look, NOTHING)?.value()?;
-        crew.ask(producer, put, FIRST)?.value()?;
+        crew.ask(producer, put, ITEM)?.value()?;
         crew.tell(consumer, take, [saw, 0, 0]);
         match crew.hear_or_see_asleep(consumer, SystemClock)? {
             Ok(reply) => seen.got(reply.value()?),
             Err(_) => {
                 let item = crew.ask(producer, look, NOTHING)?.value()?;
                 seen.beside_an_item += item * u64::from(crew.sleeps_in(consumer, libc::SYS_futex) == Some(true));
-                crew.ask(producer, put, SECOND)?.value()?;
+                crew.ask(producer, put, ITEM)?.value()?;
                 seen.got(crew.hear(consumer)?.value()?);
-                crew.ask(producer, take, SECOND)?.value()?; // It saw one; so each try begins with none.
+                crew.ask(producer, take, ITEM)?.value()?; // It saw one; so each try begins with none.
             }
         }
     }
@@ -162,15 +157,19 @@ fn let_in_a_crowd(stage: &mut Stage) -> Result<[u64; 2]> {
         asleep += usize::from(crew.hear_or_see_asleep(producer, SystemClock)?.is_err());
     }
     let held = crew.ask(PRODUCERS, |store, _| Ok(store.buffer.len() as u64), NOTHING)?.value()?;
-    (PRODUCERS..2 * PRODUCERS).for_each(|consumer| crew.tell(consumer, consume, [each, 0, 0]));
-    let mut hear = |worker| crew.hear(worker)?.value();
-    let most = (0..PRODUCERS).try_fold(held, |most, producer| Ok::<_, Error>(most.max(hear(producer)?)))?;
-    let once = (PRODUCERS..2 * PRODUCERS).map(hear).sum::<Result<u64>>()?;
+    (PRODUCERS..2 * PRODUCERS).for_each(|consumer| crew.tell(consumer, consume, NOTHING));
+    let most = (0..PRODUCERS).try_fold(held, |most, producer| hear(&mut crew, producer).map(|seen| most.max(seen)))?;
+    crew.ask(0, close, NOTHING)?.value()?;
+    let once = (PRODUCERS..2 * PRODUCERS).map(|consumer| hear(&mut crew, consumer)).sum::<Result<u64>>()?;
     let got = format!("{asleep} asleep beside {held}, {most} at most");
     let says = format!("{PRODUCERS} producers fill a buffer of {CAPACITY} and sleep; it never holds more");
     stage.fact(says, (asleep, held, most) == (PRODUCERS, CAPACITY, CAPACITY), got);
-    stage.all("Every item arrives at one consumer, once", once as usize, items as usize);
+    stage.all("Every item arrives once", once as usize, items as usize);
     Ok([items, once])
+}
+
+fn hear(crew: &mut Crew<&Store>, worker: usize) -> Result<u64> {
+    crew.hear_within(worker, 2 * PATIENCE)?.context("a wake-up was lost in the crowd")?.value()
 }
 
 /// Returns the most that it ever saw in the buffer.
@@ -179,10 +178,17 @@ fn produce(store: &mut &Store, [first, items, _]: Arguments) -> Result<u64> {
     Ok(pushed.map(|()| store.buffer.len() as u64).max().unwrap_or(0))
 }
 
-/// Returns how many of its items had not arrived before.
-fn consume(store: &mut &Store, [items, ..]: Arguments) -> Result<u64> {
-    let taken = (0..items).map_while(|_| store.buffer.pop_within(PATIENCE).ok());
-    Ok(taken.filter(|item| !store.arrived[*item as usize].swap(true, Relaxed)).count() as u64)
+/// Until the buffer is closed; returns how many items it took.
+fn consume(store: &mut &Store, _: Arguments) -> Result<u64> {
+    iter::from_fn(|| store.buffer.pop_within(PATIENCE).ok()).try_fold(0, |taken, item| {
+        ensure!(!store.arrived[item as usize].swap(true, Relaxed), "the item {item} arrived twice");
+        Ok(taken + 1)
+    })
+}
+
+fn close(store: &mut &Store, _: Arguments) -> Result<u64> {
+    store.buffer.close();
+    Ok(0)
 }
 
 fn conclude(stage: &mut Stage, tries: u64, outcomes: &[Outcome; 4], [items, once]: [u64; 2]) -> Result<()> {
@@ -197,7 +203,7 @@ fn conclude(stage: &mut Stage, tries: u64, outcomes: &[Outcome; 4], [items, once
     ] {
         stage.all(says, times as usize, tries as usize);
     }
-    let wrong = looped.wrong() + locked.wrong();
+    let wrong: u64 = [looped, locked].iter().map(|right| right.empty_handed + right.beside_an_item).sum();
     let of = |times: u64, all: u64| format!("{} of {}", count(times), count(all));
     let [nothing, asleep] = [no_loop.empty_handed, no_lock.beside_an_item].map(|times| of(times, tries));
     let kept = format!("{} items arrived once", of(once, items));
@@ -205,7 +211,7 @@ fn conclude(stage: &mut Stage, tries: u64, outcomes: &[Outcome; 4], [items, once
     let used = used(format!("With loop and lock {wrong} wake-ups went wrong, and {kept}"));
     stage.rule(Claim::ThreadsUseLocks, used)?;
     let found = format!("Without the loop {nothing} woke to nothing, without the lock {asleep} slept beside an item");
-    let problems = match (wrong, no_loop.wrong(), no_lock.wrong()) {
+    let problems = match (wrong, no_loop.empty_handed, no_lock.beside_an_item) {
         (0, stolen, lost) if [stolen, lost] == [tries; 2] => Ruling::holds(found),
         (0, 0, 0) => Ruling::refuted(found),
         _ => Ruling::undecided(format!("{found}, and with both {wrong} went wrong")),

@@ -80,10 +80,7 @@ pub fn put(buffer: &mut Party, [item, ..]: Arguments) -> Result<u64> {
     Ok(item)
 }
 
-/// Is told how many items it saw before.
+/// Is told how many items it saw before; zero is no item.
 pub fn take(buffer: &mut Party, [saw, ..]: Arguments) -> Result<u64> {
-    Ok(buffer.take(saw as usize).unwrap_or(NO_ITEM))
+    Ok(buffer.take(saw as usize).unwrap_or(0))
 }
-
-/// What a consumer gets that comes back without an item.
-pub const NO_ITEM: u64 = 0;
