@@ -14,7 +14,7 @@ use shared::number::count;
 use shared::{Cell, Claim, Demo, Extras, Ruling, Snippet, Stage, Table};
 use sync_demo::bounded_buffer::BoundedBuffer;
 
-use waiter::{Careless, PATIENCE, Party, look, put, take};
+use waiter::{Buffer, Careless, PATIENCE, look, put, take};
 
 pub const DEMO: Demo = Demo {
     name: "monitor",
@@ -64,14 +64,13 @@ struct Outcome {
 
 impl Outcome {
     fn got(&mut self, item: u64) {
-        *(if item == 0 { &mut self.empty_handed } else { &mut self.served }) += 1;
+        let such = if item == 0 { &mut self.empty_handed } else { &mut self.served };
+        *such += 1;
     }
 }
 
-const ITEM: Arguments = [1, 0, 0];
-
 /// Two consumers sleep; one item comes, and both are woken: one of them finds it taken.
-fn steal(buffer: Party, tries: u64) -> Result<Outcome> {
+fn steal(buffer: &dyn Buffer, tries: u64) -> Result<Outcome> {
     let mut seen = Outcome::default();
     let mut crew = Crew::of(Kind::Threads, 3, || Ok(buffer))?;
     let producer = 2;
@@ -79,16 +78,16 @@ fn steal(buffer: Party, tries: u64) -> Result<Outcome> {
         let mut asleep = Vec::new();
         for consumer in 0..2 {
             crew.tell(consumer, take, NOTHING);
-            asleep
-                .push(crew.hear_or_see_asleep(consumer, SystemClock)?.err().context("nothing to take, but no sleep")?);
+            asleep.push(crew.hear_or_see_asleep(consumer, SystemClock)?.err().context("it took from nothing")?);
         }
-        crew.ask(producer, put, ITEM)?.value()?;
-        for (consumer, settled) in [0, 1].map(|one| (one, settle(&mut crew, one, asleep[one]))) {
+        crew.ask(producer, put, NOTHING)?.value()?;
+        let settled = [0, 1].map(|consumer| settle(&mut crew, consumer, asleep[consumer]));
+        for (consumer, settled) in settled.into_iter().enumerate() {
             match settled? {
                 Ok(item) => seen.got(item),
                 Err(sleep) => {
                     seen.slept_again += u64::from(sleep != asleep[consumer]);
-                    crew.ask(producer, put, ITEM)?.value()?;
+                    crew.ask(producer, put, NOTHING)?.value()?;
                     seen.got(crew.hear(consumer)?.value()?);
                 }
             }
@@ -98,22 +97,23 @@ fn steal(buffer: Party, tries: u64) -> Result<Outcome> {
 }
 
 /// A consumer looks, an item comes, and only then may the consumer sleep: nobody wakes it for that item.
-fn lose(buffer: Party, tries: u64) -> Result<Outcome> {
+fn lose(buffer: &dyn Buffer, tries: u64) -> Result<Outcome> {
     let mut seen = Outcome::default();
     let mut crew = Crew::of(Kind::Threads, 2, || Ok(buffer))?;
     let (consumer, producer) = (0, 1);
     for _ in 0..tries {
         let saw = crew.ask(consumer, look, NOTHING)?.value()?;
-        crew.ask(producer, put, ITEM)?.value()?;
+        crew.ask(producer, put, NOTHING)?.value()?;
         crew.tell(consumer, take, [saw, 0, 0]);
         match crew.hear_or_see_asleep(consumer, SystemClock)? {
             Ok(reply) => seen.got(reply.value()?),
             Err(_) => {
-                let item = crew.ask(producer, look, NOTHING)?.value()?;
-                seen.beside_an_item += item * u64::from(crew.sleeps_in(consumer, libc::SYS_futex) == Some(true));
-                crew.ask(producer, put, ITEM)?.value()?;
+                let items = crew.ask(producer, look, NOTHING)?.value()?;
+                let sleeps_on = crew.sleeps_in(consumer, libc::SYS_futex) == Some(true);
+                seen.beside_an_item += u64::from(sleeps_on && items == 1);
+                crew.ask(producer, put, NOTHING)?.value()?;
                 seen.got(crew.hear(consumer)?.value()?);
-                crew.ask(producer, take, ITEM)?.value()?; // It saw one; so each try begins with none.
+                crew.ask(producer, take, [1, 0, 0])?.value()?; // It saw one; each try begins with none.
             }
         }
     }
@@ -121,7 +121,7 @@ fn lose(buffer: Party, tries: u64) -> Result<Outcome> {
 }
 
 /// What a consumer got that was asleep before; or its sleep, which is another one if it was woken.
-fn settle(crew: &mut Crew<Party>, consumer: usize, before: Sleep) -> Result<Result<u64, Sleep>> {
+fn settle(crew: &mut Crew<&dyn Buffer>, consumer: usize, before: Sleep) -> Result<Result<u64, Sleep>> {
     let word = |sleep: Sleep| sleep.call.map(|call| call.arguments[0]);
     let look = || -> Result<_> {
         Ok(match crew.hear_or_see_asleep(consumer, SystemClock)? {

@@ -11,7 +11,7 @@ use sync_demo::bounded_buffer::BoundedBuffer;
 /// Only a bound, for what never comes; half a minute after its start the runner gives up a quick demonstration.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A buffer, as the parties to a schedule meet it.
+/// A buffer, as those meet it who keep to a schedule.
 pub trait Buffer: Sync {
     fn len(&self) -> usize;
 
@@ -68,19 +68,17 @@ impl Buffer for Careless {
     }
 }
 
-/// The parties' tasks: the steps of a schedule.
-pub type Party<'b> = &'b dyn Buffer;
-
-pub fn look(buffer: &mut Party, _: Arguments) -> Result<u64> {
+/// The tasks of which a schedule is made: here, to see how many items there are.
+pub fn look(buffer: &mut &dyn Buffer, _: Arguments) -> Result<u64> {
     Ok(buffer.len() as u64)
 }
 
-pub fn put(buffer: &mut Party, [item, ..]: Arguments) -> Result<u64> {
-    buffer.put(item);
-    Ok(item)
+pub fn put(buffer: &mut &dyn Buffer, _: Arguments) -> Result<u64> {
+    buffer.put(1);
+    Ok(1)
 }
 
-/// Is told how many items it saw before; zero is no item.
-pub fn take(buffer: &mut Party, [saw, ..]: Arguments) -> Result<u64> {
+/// Takes an item, zero if it gets none; is told how many it saw before.
+pub fn take(buffer: &mut &dyn Buffer, [saw, ..]: Arguments) -> Result<u64> {
     Ok(buffer.take(saw as usize).unwrap_or(0))
 }
