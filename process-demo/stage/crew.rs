@@ -235,7 +235,8 @@ enum Process {
 }
 
 impl<W> Crew<W> {
-    /// So many workers, all of them alive; each has made what is its own, where it works.
+    /// So many workers, all of them alive; each has made what is its own, where it works. What `enlist` borrows is there
+    /// as a copy, also for threads, which are another process's: ask a worker for what has become of it.
     ///
     /// Only a process with one thread can make them, for it forks: processes first, then threads. A task must leave no
     /// child behind that outlives its worker: it would keep the worker's line open, and nobody would hear of the end.
@@ -313,7 +314,8 @@ impl<W> Crew<W> {
         let _ = send(&self.workers[worker].line, words); // It fails if the worker has ended; that is heard then.
     }
 
-    /// What came of the first task that it was told and not heard of; waits for it.
+    /// What came of the first task that it was told and not heard of; waits as long as that takes. Where it may take for
+    /// ever, use [`hear_within`](Self::hear_within).
     ///
     /// # Errors
     /// If the end of its process cannot be waited for.
@@ -357,7 +359,8 @@ impl<W> Crew<W> {
     }
 
     /// What came of the first task that it was told and not heard of; or its sleep in the middle of that, in whatever
-    /// system call, seen at two looks as one and the same.
+    /// system call, seen at two looks as one and the same. It may be a wait for a lock that lasts a moment: of a futex,
+    /// the call's first argument says which word it is; `switches` tells a later sleep from this one.
     ///
     /// # Errors
     /// As for `hear` and `until_asleep_in`; and where the kernel does not show in which call it sleeps.

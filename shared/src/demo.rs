@@ -16,7 +16,8 @@ pub struct Demo {
     pub extras: Extras,
     pub snippets: &'static [Snippet],
     /// Tells the stage what happens. An error fails the demonstration, unless it means that this machine refuses what
-    /// is needed: that skips it.
+    /// is needed: that skips it. It is ended after 30, 300 or 1800 s, by effort: whatever it waits for must have an end
+    /// well before.
     pub run: fn(&mut Stage) -> anyhow::Result<()>,
 }
 

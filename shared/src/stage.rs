@@ -140,8 +140,9 @@ impl Stage {
         self.tell_item(Content::Say { text: text.into() }, true);
     }
 
-    /// A fact about the machine: forced, counted or enumerated; never a duration. `says` is what is expected, `got` what
-    /// was seen. Returns `holds`.
+    /// A fact about the machine: forced, counted or enumerated; never a duration. `says` is what is expected, in at most 18
+    /// words, `got` what was seen. One that does not hold fails the demonstration, and its verdicts with it: what a verdict
+    /// judges is no fact. Returns `holds`.
     pub fn fact(&mut self, says: impl Into<String>, holds: bool, got: impl ToString) -> bool {
         self.tell_item(Content::Fact(Fact { says: says.into(), holds, got: got.to_string() }), false);
         holds
@@ -205,7 +206,8 @@ impl Stage {
         self.tell_item(Content::Trend(Trend { says: says.into(), ratio, low, high, clear }), true);
     }
 
-    /// A verdict on one of the declared claims, by the declared rule.
+    /// A verdict on one of the declared claims, by the declared rule, which has at most 110 words; its condition has 15, its
+    /// reason 25.
     pub fn rule(&mut self, claim: Claim, ruling: Ruling) -> Result<()> {
         if !self.claims.contains(&claim) {
             bail!("a verdict on the claim {claim:?}, which the demonstration does not declare");
@@ -224,12 +226,12 @@ impl Stage {
         self.tell(Event::Headline { text: text.into() });
     }
 
-    /// The answer to the question, in one sentence; due once, at the end.
+    /// The answer to the question, in at most 30 words; due once, at the end.
     pub fn answer(&mut self, text: impl Into<String>) {
         self.tell(Event::Answer { text: text.into() });
     }
 
-    /// What to do with the answer, in one line that names the snippet; due once, at the end.
+    /// What to do with the answer, in at most 70 characters that name the snippet; due once, at the end.
     pub fn advise(&mut self, text: impl Into<String>) {
         self.tell(Event::Advice { text: text.into() });
     }
