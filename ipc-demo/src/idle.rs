@@ -1,27 +1,25 @@
 //! What does waiting cost: a late wake-up, or a busy CPU?
 
-mod mechanisms;
 mod price;
-mod series;
+mod wire;
 
 use anyhow::{Context, Result};
 use process_demo::crew::Kind;
 use shared::Placement::{OtherCpu, SameCpu};
 use shared::measure::Pinning;
-use shared::number::{chosen_with_unit, count, ratio_in_words, three_digits, with_unit};
-use shared::{Cell, Column, Demo, Extras, Snippet, Stage, Table, stats};
+use shared::number::{count, ratio_in_words, three_digits, with_unit};
+use shared::{Cell, Column, Demo, Extras, Snippet, Stage, Table, stats, tried};
 
-use mechanisms::{WAYS, Way};
-use series::{Figures, LATE_NS, Pacer, Plan, Receivers, Row, Silence, Usage, figures};
+use price::{Price, pays_from};
+use wire::{ADAPTIVE, FUTEX, IN_FLIGHT, MECHANISMS, Mechanism, Pair, SLEEPING, SPINNING, Series};
 
 pub const DEMO: Demo = Demo {
     name: "idle",
     question: "What does waiting cost: a late wake-up, or a busy CPU?",
     claims: &[],
     rule: "It gives no verdict. Each message carries the moment when it was due and the moment just before it was \
-           sent; its receiver, on another CPU if there is one, reads the same clock as soon as it has it. One series of \
-           each mechanism is not counted, nor is the first message of a series after a pause longer than its gaps. A \
-           p99 is told of 100 messages or more. Sleeps are the receiver's voluntary context switches for each message. \
+           sent; its receiver, on another CPU if there is one, reads the same clock as soon as it has it. One \
+           series of each mechanism is not counted. A p99 is told of 100 messages or more. Sleeps are the receiver's voluntary context switches for each message. \
            Spinning pays where it takes less CPU time than it saves waiting, beside the same ring asleep.",
     extras: Extras::NONE,
     snippets: &[
@@ -32,45 +30,73 @@ pub const DEMO: Demo = Demo {
     run,
 };
 
+/// How much is sent.
+struct Plan {
+    rounds: usize,
+    /// Messages per second, and how many make a series; slowest first.
+    paces: &'static [(u64, u64)],
+    /// So long nobody sends anything. No multiple of the 100 ms after which a sleeping ring looks for its peer: the end
+    /// is not to meet a receiver that is awake by chance.
+    silence_ns: u64,
+}
+
+const QUICK: Plan = Plan { rounds: 2, paces: &[(200, 2), (10_000, 60), (100_000, 300)], silence_ns: 150_000_000 };
+const NORMAL: Plan = Plan {
+    rounds: 12, // The fewest at which one disturbed round leaves a ratio's interval as it is.
+    paces: &[(10, 1), (100, 2), (1_000, 10), (10_000, 100), (100_000, 600)],
+    silence_ns: 1_150_000_000,
+};
+const THOROUGH: Plan = Plan {
+    rounds: 20,
+    paces: &[(10, 2), (100, 10), (1_000, 50), (10_000, 500), (100_000, 3_000)],
+    silence_ns: 3_450_000_000,
+};
+
+/// A mechanism, and what was seen of it.
+struct Row {
+    mechanism: &'static Mechanism,
+    pair: Pair,
+    /// For each pace, its series.
+    paces: Vec<Vec<Series>>,
+    /// While nobody sent anything but one message at the end; nothing of one that never sleeps.
+    silence: Vec<Series>,
+}
+
+/// The name of a mechanism, and why it could not be had.
+type Refused = (&'static str, String);
+
 fn run(stage: &mut Stage) -> Result<()> {
-    let clock = stage.clock();
-    let plan = Plan::of(stage.effort());
+    let plan = stage.by_effort(QUICK, NORMAL, THOROUGH);
     let apart = Pinning::of(OtherCpu);
     let pinning = apart.or_else(|| Pinning::of(SameCpu)).context("no CPU to run on")?;
     say_what_happens(stage, apart.is_some());
 
-    let mut receivers = Receivers::start(pinning, clock)?;
-    let _pinned = pinning.own.pin()?; // After the start: a child would inherit it.
-    let pacer = Pacer::new(clock, if apart.is_some() { 100_000 } else { 0 })?;
-    let rows = receivers.measure(&plan, pacer)?;
-    let silences = receivers.keep_silent(&plan, pacer, clock)?;
-    let ended = receivers.end()?;
-
-    stage.show(brief(&rows, &silences, &plan));
-    for &(per_second, _) in plan.paces {
-        stage.table(pace(&rows, per_second));
+    let (mut rows, mut refused) = (Vec::new(), Vec::new());
+    for mechanism in &MECHANISMS {
+        match tried(Pair::start(mechanism, pinning, stage.clock()))? {
+            Ok(pair) => {
+                rows.push(Row { mechanism, pair, paces: plan.paces.iter().map(|_| vec![]).collect(), silence: vec![] })
+            }
+            Err(why) => refused.push((mechanism.name, why)),
+        }
     }
+    measure(&mut rows, &plan)?;
+    rows.sort_by(|one, other| median_ns(&one.paces[0]).total_cmp(&median_ns(&other.paces[0])));
+
+    stage.show(in_short(&rows, &refused, &plan));
+    stage.table(in_detail(&rows, &refused, &plan));
+    stage.note(
+        "A latency counted from sending hides how long a message had to wait for the ones before it to be sent; 'p99, \
+         due', which counts from the moment when it was due, does not.",
+    );
     if apart.is_some() {
-        say_of_depth(stage, &rows, &plan);
-        tell_what_disturbed(stage, &rows, &plan);
+        say_how_deep_a_cpu_sleeps(stage, &rows, &plan);
+        tell_what_disturbed(stage, &rows);
     }
-    stage.table(pacing(&rows, &plan));
-    say_of_pacing(stage);
-    stage.table(silence(&silences, &plan));
-    say_of_silence(stage, &silences);
-    tell_facts(stage, &rows, &silences, ended);
-
-    let prices = price::all(&rows, &plan);
-    price::show(stage, &rows, &prices, &plan);
-    let told = price::note(&rows, &prices, &silences, &plan).zip(price::answer(&rows, &prices, &plan));
-    let Some((note, (headline, answer))) = told else {
+    tell_facts(stage, &rows, &plan);
+    if answer(stage, &rows, &plan).is_none() {
         stage.skip("this machine refused the ring, beside which all else is set");
-        return Ok(());
-    };
-    stage.note(note);
-    stage.headline(headline);
-    stage.answer(answer);
-    stage.advise(price::advice(&prices, &plan));
+    }
     Ok(())
 }
 
@@ -82,234 +108,258 @@ fn say_what_happens(stage: &mut Stage, two_cpus: bool) {
     };
     stage.note(format!(
         "Messages of 64 bytes go to a receiver that has nothing else to do, each at its own fixed moment, whether or \
-         not the one before it was late. {pacing} The first six receivers are processes, the last two are threads; \
-         the first three wait at one and the same ring: one spins, one sleeps at once, and one spins as long as that \
-         has helped lately."
+         not the one before it was late; only if {IN_FLIGHT} are in flight does the sender wait. {pacing} Both are \
+         processes, but at crossbeam two threads of one. Three wait at one and the same ring: one spins, one sleeps \
+         at once, and one spins as long as that has helped lately. The rings look every 100 ms whether their peer still \
+         lives; who waits at a pipe is told so by the kernel."
     ));
+}
+
+/// Round after round, pace after pace, each mechanism has its series in turn, so that what disturbs one disturbs all.
+fn measure(rows: &mut [Row], plan: &Plan) -> Result<()> {
+    const WARM_UP: u64 = 300; // Every place of a message was used often, and every mechanism has run.
+    let series = |row: &mut Row, (per_second, messages): (u64, u64)| {
+        let gap_ns = 1_000_000_000 / per_second;
+        row.pair.begin(gap_ns, messages);
+        row.pair.end(messages).context(row.mechanism.name)
+    };
+    for row in &mut *rows {
+        series(row, (plan.fastest(), WARM_UP))?; // Not counted.
+    }
+    for _ in 0..plan.rounds {
+        for (index, &pace) in plan.paces.iter().enumerate() {
+            for row in &mut *rows {
+                let seen = series(row, pace)?;
+                row.paces[index].push(seen);
+            }
+        }
+        rows.reverse(); // A B, then B A: a drift in time hits all alike.
+    }
+    let mut sleepers: Vec<&mut Row> = rows.iter_mut().filter(|row| row.mechanism.sleeps()).collect();
+    sleepers.iter_mut().for_each(|row| row.pair.begin(plan.silence_ns, 1)); // For all of them at once.
+    for row in sleepers {
+        let seen = row.pair.end(1).context(row.mechanism.name)?;
+        row.silence.push(seen);
+    }
+    Ok(())
+}
+
+impl Plan {
+    fn slowest(&self) -> u64 {
+        self.paces[0].0
+    }
+
+    fn fastest(&self) -> u64 {
+        self.paces[self.last()].0
+    }
+
+    fn last(&self) -> usize {
+        self.paces.len() - 1
+    }
+}
+
+fn samples(series: &[Series], of: fn(&Series) -> &Vec<f64>) -> Vec<f64> {
+    series.iter().flat_map(of).copied().collect()
+}
+
+fn sum(series: &[Series], of: fn(&Series) -> u64) -> u64 {
+    series.iter().map(of).sum()
+}
+
+fn median_ns(series: &[Series]) -> f64 {
+    stats::median(&samples(series, |one| &one.from_sent_ns)).value
+}
+
+/// Of one CPU, in per cent: what the receiver took.
+fn cpu(series: &[Series]) -> f64 {
+    sum(series, |one| one.cpu_ns) as f64 / sum(series, |one| one.wall_ns) as f64 * 100.0
+}
+
+fn of<'r>(rows: &'r [Row], name: &str) -> Option<&'r Row> {
+    rows.iter().find(|row| row.mechanism.name == name)
 }
 
 /// Of each mechanism at the slowest and the fastest pace: how late a message is, and the CPU that waiting takes; also
 /// while nobody sends.
-fn brief(rows: &[Row], silences: &[Silence], plan: &Plan) -> Table {
-    let paces = [plan.slowest(), plan.fastest()];
-    let row = |way: Way| {
-        let name =
-            if way.between() == Kind::Threads { format!("{}, threads", way.name()) } else { way.name().to_owned() };
-        let of = |per_second| match figures(rows, way, per_second) {
-            Some(figures) => [Cell::Number(figures.median_ns()), Cell::Number(figures.receiver.share())],
-            None => [Cell::Text("refused".to_owned()), Cell::Nothing],
-        };
-        let silent = silences.iter().find(|silence| silence.0 == way);
-        let silent = silent.map_or(Cell::Nothing, |(_, usage)| Cell::Number(usage.share()));
-        [Cell::Text(name)].into_iter().chain(paces.into_iter().flat_map(of)).chain([silent]).collect()
+fn in_short(rows: &[Row], refused: &[Refused], plan: &Plan) -> Table {
+    let cells = |row: &Row| {
+        let at = |pace: usize| [median_ns(&row.paces[pace]).into(), cpu(&row.paces[pace]).into()];
+        let silent = if row.silence.is_empty() { Cell::Nothing } else { cpu(&row.silence).into() };
+        let threads = if row.mechanism.between == Kind::Threads { ", threads" } else { "" };
+        let name = format!("{}{threads}", row.mechanism.name);
+        [name.into()].into_iter().chain(at(0)).chain(at(plan.last())).chain([silent]).collect()
     };
-    let mut ways = WAYS; // The one that is earliest first.
-    let late = |way: &Way| figures(rows, *way, plan.slowest()).map_or(f64::INFINITY, Figures::median_ns);
-    ways.sort_by(|one, other| late(one).total_cmp(&late(other)));
-    let heads = paces
-        .into_iter()
-        .flat_map(|pace| [Column::value(format!("late at {}/s", count(pace)), "ns"), Column::value("CPU", "%")]);
-    let heads = [Column::label("waiting by")].into_iter().chain(heads);
-    Table {
-        title: "How late a message arrives, and the CPU that waiting takes".to_owned(),
-        columns: heads.chain([Column::value("idle CPU", "%")]).collect(),
-        rows: ways.into_iter().map(row).collect(),
-    }
-}
-
-/// Of each way at this pace: how late a message is, and what waiting for it took; without columns that tell nothing.
-fn pace(rows: &[Row], per_second: u64) -> Table {
+    let refused = refused.iter().map(|(name, _)| vec![Cell::from(*name), "refused".into()]);
+    let late = |pace| Column::value(format!("late at {}/s", count(pace)), "ns");
+    let cpu = |name| Column::value(name, "%");
     let columns = [
         Column::label("waiting by"),
+        late(plan.slowest()),
+        cpu("CPU"),
+        late(plan.fastest()),
+        cpu("CPU"),
+        cpu("idle CPU"),
+    ];
+    Table::new(
+        "How late a message arrives, and the CPU that waiting takes",
+        columns,
+        rows.iter().map(cells).chain(refused),
+    )
+}
+
+fn in_detail(rows: &[Row], refused: &[Refused], plan: &Plan) -> Table {
+    const FEWEST: usize = 100; // Of fewer, a p99 is but the worst one.
+    let p99 = |samples: &[f64]| if samples.len() < FEWEST { Cell::Nothing } else { stats::p99(samples).into() };
+    let cells = |row: &Row, pace: usize| {
+        let series = &row.paces[pace];
+        let (from_sent, from_due) = (samples(series, |one| &one.from_sent_ns), samples(series, |one| &one.from_due_ns));
+        vec![
+            row.mechanism.name.into(),
+            (plan.paces[pace].0 as f64).into(),
+            stats::median(&from_sent).into(),
+            p99(&from_sent),
+            p99(&from_due),
+            (sum(series, |one| one.sleeps) as f64 / from_sent.len() as f64).into(),
+            cpu(series).into(),
+        ]
+    };
+    let cells = &cells;
+    let measured = (0..plan.paces.len()).flat_map(|pace| rows.iter().map(move |row| cells(row, pace)));
+    let refused = refused.iter().map(|(name, why)| vec![Cell::from(*name), Cell::Skipped { skipped: why.clone() }]);
+    let columns = [
+        Column::label("waiting by"),
+        Column::value("pace", "/s"),
         Column::value("median", "ns"),
         Column::value("p99", "ns"),
         Column::value("p99, due", "ns"),
         Column::value("sleeps", "each"),
         Column::value("CPU", "%"),
     ];
-    let cells = |row: &Row| match &row.figures {
-        Ok(figures) => measured(row.way, figures),
-        Err(why) => {
-            let skipped = Cell::Skipped { skipped: why.clone() };
-            let rest = vec![Cell::Nothing; columns.len() - 2];
-            [Cell::Text(row.way.name().to_owned()), skipped].into_iter().chain(rest).collect()
-        }
-    };
-    let rows: Vec<Vec<Cell>> = rows.iter().filter(|row| row.per_second == per_second).map(cells).collect();
-    let told: Vec<bool> = (0..columns.len()).map(|at| rows.iter().any(|row| row[at] != Cell::Nothing)).collect();
-    let only_told =
-        |row: Vec<Cell>| row.into_iter().zip(&told).filter_map(|(cell, &told)| told.then_some(cell)).collect();
-    Table {
-        title: format!("{} messages per second: from sending to having it", count(per_second)),
-        rows: rows.into_iter().map(only_told).collect(),
-        columns: columns.into_iter().zip(&told).filter_map(|(column, &told)| told.then_some(column)).collect(),
-    }
+    Table::new("At each pace: from sending to having it", columns, measured.chain(refused))
 }
 
-fn measured(way: Way, figures: &Figures) -> Vec<Cell> {
-    vec![
-        Cell::Text(way.name().to_owned()),
-        stats::median(&figures.from_sent_ns).into(),
-        p99(&figures.from_sent_ns),
-        p99(&figures.from_due_ns),
-        Cell::Number(figures.receiver.sleeps as f64 / figures.from_sent_ns.len() as f64),
-        Cell::Number(figures.receiver.share()),
-    ]
+/// A receiver that spins takes its whole CPU, if it can have it: the kernel itself takes far less than the rest.
+const WHOLE_CPU: f64 = 95.0;
+
+/// The least that the receiver that spins got of its CPU at any pace, in per cent.
+fn least_cpu(rows: &[Row]) -> Option<f64> {
+    of(rows, SPINNING)?.paces.iter().map(|series| cpu(series)).reduce(f64::min)
 }
 
-fn p99(samples_ns: &[f64]) -> Cell {
-    const FEWEST: usize = 100; // Of fewer, it is but the worst one.
-    if samples_ns.len() < FEWEST { Cell::Nothing } else { Cell::Number(stats::p99(samples_ns)) }
-}
-
-/// What the sender paid, and how well it kept time.
-fn pacing(rows: &[Row], plan: &Plan) -> Table {
-    let row = |&(per_second, _): &(u64, u64)| {
-        let all = || WAYS.iter().filter_map(|&way| Some((way, figures(rows, way, per_second)?)));
-        let sender = all().fold(Usage::default(), |sum, (_, figures)| sum.and(figures.sender));
-        let (late, sent) = all().fold((0, 0), |(late, sent), (_, row)| (late + row.late, sent + row.sent));
-        let worst = all().max_by(|(_, a), (_, b)| (a.late * b.sent).cmp(&(b.late * a.sent)));
-        let worst = worst.filter(|(_, figures)| figures.late > 0);
-        vec![
-            Cell::Number(per_second as f64),
-            Cell::Number(sender.share()),
-            Cell::Text(format!("{} of {}", count(late), count(sent))),
-            worst.map_or(Cell::Nothing, |(way, _)| Cell::Text(way.name().to_owned())),
-            worst.map_or(Cell::Nothing, |(_, row)| Cell::Text(format!("{} of {}", count(row.late), count(row.sent)))),
-        ]
-    };
-    Table {
-        title: "How well the sender kept time".to_owned(),
-        columns: vec![
-            Column::x("messages", "per second"),
-            Column::value("its CPU", "%"),
-            Column::value("sent late", ""),
-            Column::value("most of them to", ""),
-            Column::value("sent late to it", ""),
-        ],
-        rows: plan.paces.iter().map(row).collect(),
-    }
-}
-
-fn say_of_pacing(stage: &mut Stage) {
-    stage.note(format!(
-        "Late is what was sent more than {} after it was due: the sender was not done with the message before it, or \
-         was kept from running. A latency counted from sending would hide that wait; 'p99, due', which counts from \
-         the due moment, does not.",
-        chosen_with_unit("ns", LATE_NS as f64),
-    ));
-}
-
-/// How the wait before a message decides how late it is: the pace, and the pause before the first. Where others needed
-/// the CPU, nobody can tell their share in that, and nothing is said.
-fn say_of_depth(stage: &mut Stage, rows: &[Row], plan: &Plan) {
-    let (slowest, fastest) = (plan.slowest(), plan.fastest());
-    let of = |per_second| figures(rows, Way::BareFutex, per_second);
-    let Some((rare, frequent)) = of(slowest).zip(of(fastest)) else { return };
-    if least_share(rows, plan) < price::WHOLE_CPU {
-        return;
-    }
-    let first_ns =
-        if frequent.first_ns.is_empty() { rare.median_ns() } else { stats::median(&frequent.first_ns).value };
-    stage.note(format!(
-        "An idle CPU sleeps too, and may sleep the deeper the longer nobody needs it. Asleep at the bare futex, a \
-         receiver has its message after {} at {} per second and after {} at {}: {} where messages are rare. At the \
-         faster pace the first one after a pause takes {}.",
-        with_unit("ns", rare.median_ns()),
-        count(slowest),
-        with_unit("ns", frequent.median_ns()),
-        count(fastest),
-        ratio_in_words(rare.median_ns() / frequent.median_ns()),
-        with_unit("ns", first_ns),
-    ));
-}
-
-fn tell_what_disturbed(stage: &mut Stage, rows: &[Row], plan: &Plan) {
+fn tell_what_disturbed(stage: &mut Stage, rows: &[Row]) {
     if cfg!(debug_assertions) {
         stage.spoiled("a debug build: its times say little; build with --release");
     }
-    let least = least_share(rows, plan);
-    if least < price::WHOLE_CPU {
-        stage.spoiled(format!(
-            "others needed its CPU: the receiver that spins got only {} % of it",
-            three_digits(least)
-        ));
+    if let Some(least) = least_cpu(rows).filter(|least| *least < WHOLE_CPU) {
+        let got = three_digits(least);
+        stage.spoiled(format!("others needed its CPU: the receiver that spins got only {got} % of it"));
     }
 }
 
-/// The least that the receiver that spins got of its CPU at any pace, in per cent.
-fn least_share(rows: &[Row], plan: &Plan) -> f64 {
-    let shares = plan.paces.iter().filter_map(|pace| Some(figures(rows, Way::RingSpinning, pace.0)?.receiver.share()));
-    shares.fold(f64::INFINITY, f64::min)
-}
-
-fn silence(silences: &[Silence], plan: &Plan) -> Table {
-    let row = |(way, usage): &Silence| {
-        let numbers = [usage.sleeps as f64, usage.cpu_ns as f64, usage.share()].map(Cell::Number);
-        [Cell::Text(way.name().to_owned())].into_iter().chain(numbers).collect()
-    };
-    Table {
-        title: format!("Nobody sends anything for {}", chosen_with_unit("ns", plan.silence_ns as f64)),
-        columns: vec![
-            Column::label("waiting by"),
-            Column::value("went to sleep", "times"),
-            Column::value("CPU time", "ns"),
-            Column::value("CPU", "%"),
-        ],
-        rows: silences.iter().map(row).collect(),
-    }
-}
-
-const LITTLE: f64 = 0.1; // Per cent of a CPU: a thousand such receivers would keep one CPU busy.
-
-fn say_of_silence(stage: &mut Stage, silences: &[Silence]) {
-    let more: Vec<&str> =
-        silences.iter().filter(|(_, usage)| usage.share() >= LITTLE).map(|(way, _)| way.name()).collect();
-    let who = if more.is_empty() { "None of them".to_owned() } else { format!("Of these, {}", more.join(", ")) };
+/// Where others needed the CPU, nobody can tell their share in how late a message was, and nothing is said.
+fn say_how_deep_a_cpu_sleeps(stage: &mut Stage, rows: &[Row], plan: &Plan) {
+    let Some(row) = of(rows, FUTEX).filter(|_| least_cpu(rows).is_some_and(|least| least >= WHOLE_CPU)) else { return };
+    let (rare_ns, frequent_ns) = (median_ns(&row.paces[0]), median_ns(&row.paces[plan.last()]));
     stage.note(format!(
-        "{who} used {LITTLE} % of a CPU or more. The rings sleep more than once because they look every 100 ms whether \
-         their peer still lives; who waits at a pipe is told so by the kernel.",
+        "An idle CPU sleeps too, and may sleep the deeper the longer nobody needs it. Asleep at the futex, a receiver \
+         has its message after {} at {} per second and after {} at {}: {} where messages are rare.",
+        with_unit("ns", rare_ns),
+        count(plan.slowest()),
+        with_unit("ns", frequent_ns),
+        count(plan.fastest()),
+        ratio_in_words(rare_ns / frequent_ns),
     ));
 }
 
-/// What was counted over all series, and must hold on every run.
-fn tell_facts(stage: &mut Stage, rows: &[Row], silences: &[Silence], (ended, receivers): (usize, usize)) {
-    let all: Vec<&Figures> = rows.iter().filter_map(|row| row.figures.as_ref().ok()).collect();
-    let sum = |of: fn(&Figures) -> u64| all.iter().map(|figures| of(figures)).sum::<u64>();
-    let (sent, right, series) = (sum(|row| row.sent), sum(|row| row.right), sum(|row| row.series));
-    let got = format!("{} of {} in {} series", count(right), count(sent), count(series));
-    stage.check("Every message arrives once, whole and in order", right == sent && sent > 0, got);
-    let impossible = sum(|row| row.impossible);
-    let says = "No message arrives before it is sent: sender and receiver read one clock";
-    stage.check(says, impossible == 0, format!("{} did", count(impossible)));
-    tell_who_slept(stage, rows);
-    let quiet = silences.iter().filter(|silence| silence.1.sleeps > 0).count();
-    let says = "Every receiver but the spinner sleeps while nobody sends";
-    stage.fact(says, quiet == silences.len() && quiet > 0, format!("{quiet} of {}", silences.len()));
-    let seated = sum(|row| row.seated);
-    let got = format!("{} of {} series", count(seated), count(series));
-    stage.check("Every receiver stays on its CPU", seated == series, got);
-    stage.check("Every receiver ends by itself when told to", ended == receivers, format!("{ended} of {receivers}"));
+/// What must hold on every run.
+fn tell_facts(stage: &mut Stage, rows: &[Row], plan: &Plan) {
+    let every: Vec<&Series> = rows.iter().flat_map(|row| row.paces.iter().flatten()).collect();
+    let total = |series: &[&Series], of: fn(&Series) -> u64| series.iter().map(|one| of(one)).sum::<u64>();
+    let (sent, right) = (total(&every, |one| one.sent), total(&every, |one| one.right));
+    let got = format!("{} of {}", count(right), count(sent));
+    let says = "Every message arrives once, whole and in order, and not before it is sent";
+    stage.check(says, right == sent && sent > 0, got);
+
+    // Where there is time to look, no message is sent before its receiver was seen asleep.
+    let at_pace = |row: &'_ Row, pace: usize| row.mechanism.is_seen_asleep(1_000_000_000 / plan.paces[pace].0);
+    let paces = |row: &'_ Row| (0..plan.paces.len()).filter(|&pace| at_pace(row, pace)).collect::<Vec<_>>();
+    let rare: Vec<&Series> =
+        rows.iter().flat_map(|row| paces(row).into_iter().flat_map(|pace| &row.paces[pace])).collect();
+    let (sent, asleep) = (total(&rare, |one| one.sent), total(&rare, |one| one.asleep));
+    let sleeps = total(&rare, |one| one.sleeps);
+    let got = format!("{} sleeps for {} messages", count(sleeps), count(sent));
+    let says = "After a gap of more than 2 ms, each message finds its receiver asleep, unless it spins";
+    stage.fact(says, asleep == sent && sleeps >= sent && sent > 0, got);
+
+    if let Some(row) = of(rows, SPINNING) {
+        let spun: Vec<&Series> = row.paces.iter().flatten().collect();
+        let (sent, sleeps) = (total(&spun, |one| one.sent), total(&spun, |one| one.sleeps));
+        let got = format!("{} sleeps in {} messages", count(sleeps), count(sent));
+        stage.fact("The receiver that spins never sleeps", sleeps == 0, got);
+    }
+    let silent: Vec<&Series> = rows.iter().flat_map(|row| &row.silence).collect();
+    let quiet = silent.iter().filter(|series| series.sleeps > 0 && series.asleep == 1).count();
+    stage.all("Every receiver but the spinner sleeps while nobody sends", quiet, silent.len());
 }
 
-/// Forced: where there is time to look, no message is sent before its receiver was seen asleep.
-fn tell_who_slept(stage: &mut Stage, rows: &[Row]) {
-    let of = |chosen: fn(&Row, &Figures) -> bool| -> Vec<&Figures> {
-        let measured = rows.iter().filter_map(|row| Some((row, row.figures.as_ref().ok()?)));
-        measured.filter(|(row, figures)| chosen(row, figures)).map(|(_, figures)| figures).collect()
+/// What spinning at the ring buys against sleeping at it, at each pace; then headline, answer and advice. None if there
+/// was no ring.
+fn answer(stage: &mut Stage, rows: &[Row], plan: &Plan) -> Option<()> {
+    let [spinning, sleeping, adaptive] = [of(rows, SPINNING)?, of(rows, SLEEPING)?, of(rows, ADAPTIVE)?];
+    let price = |(pace, &(per_second, _)): (usize, &(u64, u64))| Price {
+        per_second,
+        saved_ns: median_ns(&sleeping.paces[pace]) - median_ns(&spinning.paces[pace]),
+        more_cpu: cpu(&spinning.paces[pace]) - cpu(&sleeping.paces[pace]),
     };
-    let sleeps = |rows: &[&Figures]| rows.iter().map(|figures| figures.receiver.sleeps).sum::<u64>();
-    let sent = |rows: &[&Figures]| rows.iter().map(|figures| figures.sent).sum::<u64>();
-
-    let slow = of(|row, figures| row.way.sleeps() && figures.first_ns.is_empty());
-    let slept = slow.iter().all(|row| row.asleep == row.sent && row.receiver.sleeps >= row.sent);
-    let got = format!("{} sleeps for {} messages", count(sleeps(&slow)), count(sent(&slow)));
-    let says = "After a gap of more than 2 ms, each message finds its receiver asleep, unless it spins";
-    stage.fact(says, slept && !slow.is_empty(), got);
-
-    let spinning = of(|row, _| !row.way.sleeps());
-    if !spinning.is_empty() {
-        let got = format!("{} sleeps in {} messages", count(sleeps(&spinning)), count(sent(&spinning)));
-        stage.fact("The receiver that spins never sleeps", sleeps(&spinning) == 0, got);
+    // Without a CPU for itself at every pace, the spinner shows no border.
+    let is_told = least_cpu(rows)? >= WHOLE_CPU;
+    let prices: Vec<Price> = plan.paces.iter().enumerate().map(price).filter(|_| is_told).collect();
+    if is_told {
+        let cells = |price: &Price| {
+            let saved = price.per_saved().map(|per_saved| [price.saved_ns.into(), per_saved.into()]);
+            let [saved, per_saved] = saved.unwrap_or(["nothing".into(), Cell::Nothing]);
+            vec![(price.per_second as f64).into(), saved, price.more_cpu.into(), per_saved]
+        };
+        let columns = [
+            Column::x("messages", "per second"),
+            Column::value("saved per message", "ns"),
+            Column::value("CPU more", "%"),
+            Column::value("CPU time per time saved", ""),
+        ];
+        let title = "What spinning at the ring buys, against sleeping at it";
+        stage.table(Table::new(title, columns, prices.iter().map(cells)));
     }
+    let at =
+        |row: &Row, pace: usize| (with_unit("ns", median_ns(&row.paces[pace])), three_digits(cpu(&row.paces[pace])));
+    let [(late, little), (early, busy)] = [sleeping, spinning].map(|row| at(row, 0));
+    let (slowest, fastest) = (count(plan.slowest()), count(plan.fastest()));
+    let both = |row: &Row| format!("{} and {}", at(row, 0).0, at(row, plan.last()).0);
+    stage.note(format!(
+        "At {slowest} and {fastest} per second, the adaptive ring is late by {}; the sleeping one by {}, the spinning one by \
+         {}.",
+        both(adaptive),
+        both(sleeping),
+        both(spinning),
+    ));
+    let (pays, advice) = match pays_from(&prices).map(count) {
+        Some(from) => (
+            format!("Spinning pays from {from} per second on"),
+            format!("Spin from {from} messages per second on; below, sleep: copy `ring`."),
+        ),
+        None if is_told => (
+            "Spinning pays at no pace here".to_owned(),
+            "Let a receiver sleep, for spinning never paid here: copy `ring`.".to_owned(),
+        ),
+        None => (
+            "Others used its CPU at some pace".to_owned(),
+            "Let a receiver sleep where messages are rare: copy `ring`.".to_owned(),
+        ),
+    };
+    stage.headline(format!("{late} late, or {busy} % of a CPU"));
+    stage.answer(format!(
+        "At {slowest} messages per second, a sleeping receiver is {late} late and takes {little} % of a CPU; a spinning one \
+         {early} and {busy} %. {pays}.",
+    ));
+    stage.advise(advice);
+    Some(())
 }

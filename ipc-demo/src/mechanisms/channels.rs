@@ -1,10 +1,11 @@
 //! Channels: those of threads, ipc-channel's, and the ring.
 
+use std::hint::spin_loop;
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 
 use anyhow::{Context, Result, ensure};
 use ipc_channel::ipc::bytes_channel;
-use ipc_demo::ring::{Receiver, Ring, Sender};
+use ipc_demo::ring::{self, Receiver, Ring, Sender};
 use ipc_demo::typed::{TypedEnd, typed_pair};
 use process_demo::duel::{BYTES, Endpoint, Message, WORDS};
 
@@ -120,27 +121,59 @@ impl Endpoint for Typed {
     }
 }
 
-/// The snippet's ring, one for each direction. Its roles are claimed in the process that uses them.
-pub struct Rings {
+/// The snippet's ring, one for each direction. Its roles are claimed in the process that uses them, whose receiver waits
+/// as it was told.
+pub struct Rings<W> {
     of_side: Arc<[Ring; 2]>,
     side: usize,
     claimed: Option<(Sender, Receiver)>,
+    wait: W,
 }
 
-pub fn rings() -> Result<(Rings, Rings)> {
+pub fn rings() -> Ends<impl Endpoint> {
+    rings_waiting(Receiver::receive)
+}
+
+/// Whose receivers look again and again, and never sleep.
+pub fn rings_spinning() -> Ends<impl Endpoint> {
+    rings_waiting(|receiver: &mut Receiver, buffer: &mut [u8]| {
+        loop {
+            match receiver.try_receive(buffer) {
+                Err(ring::Error::Empty) => spin_loop(),
+                done => return done,
+            }
+        }
+    })
+}
+
+/// Whose receivers sleep as soon as there is no message.
+pub fn rings_sleeping() -> Ends<impl Endpoint> {
+    rings_waiting(|receiver: &mut Receiver, buffer: &mut [u8]| {
+        receiver.spin_at_most(0); // Once would do; said again, it costs nothing.
+        receiver.receive(buffer)
+    })
+}
+
+fn rings_waiting<W>(wait: W) -> Ends<Rings<W>>
+where
+    W: Fn(&mut Receiver, &mut [u8]) -> Result<usize, ring::Error> + Copy + Send + 'static,
+{
     let ring = || Ring::new(SLOTS, BYTES).context("a ring");
     let of_side = Arc::new([ring()?, ring()?]);
-    let end = |side| Rings { of_side: Arc::clone(&of_side), side, claimed: None };
+    let end = |side| Rings { of_side: Arc::clone(&of_side), side, claimed: None, wait };
     Ok((end(OURS), end(THEIRS)))
 }
 
-impl Rings {
+impl<W> Rings<W> {
     fn claimed(&mut self) -> Result<&mut (Sender, Receiver)> {
         self.claimed.as_mut().context("the roles were not claimed")
     }
 }
 
-impl Endpoint for Rings {
+impl<W> Endpoint for Rings<W>
+where
+    W: Fn(&mut Receiver, &mut [u8]) -> Result<usize, ring::Error> + Copy + Send + 'static,
+{
     fn claim(&mut self) -> Result<()> {
         if self.claimed.is_none() {
             let (to, from) = (&self.of_side[1 - self.side], &self.of_side[self.side]);
@@ -155,7 +188,8 @@ impl Endpoint for Rings {
 
     fn receive(&mut self) -> Result<Message> {
         let mut bytes = [0; BYTES];
-        let length = self.claimed()?.1.receive(&mut bytes)?;
+        let wait = self.wait;
+        let length = wait(&mut self.claimed()?.1, &mut bytes)?;
         ensure!(length == BYTES, "a message of {length} bytes");
         Ok(Message::from_bytes(bytes))
     }

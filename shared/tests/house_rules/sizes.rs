@@ -15,7 +15,7 @@ pub const EXCEPTIONS: &[(&str, usize, usize)] = &[
     ("ipc-demo backpressure", 282, 2), // an unread port for each of 11 mechanisms, which may refuse or lose.
     ("ipc-demo boundaries", 328, 2), // two questions: one writer, and two.
     ("ipc-demo complexity", 675, 4), // 14 smallest programs, whose lines and system calls it counts.
-    ("ipc-demo idle", 1107, 4),      // an engine of its own, until a duel stands in the stage.
+    ("ipc-demo idle", 530, 3),       // seven mechanisms at five paces, each message sent when it is due.
     ("ipc-demo pass-fd", 367, 3),    // five acts on descriptors.
     ("ipc-demo peer-death", 595, 4), // 16 mechanisms, each halved, watched from outside and cleaned up after.
     ("ipc-demo round-trip", 452, 3), // two claims: who can reach whom at all, and what it costs.
