@@ -1,23 +1,23 @@
 //! A listener served by several worker processes, which are replaced when they die, whatever kills them.
 //!
 //! Needs: nix 0.31 (net, poll, process, signal, socket)
-//! Runs on: Linux 5.3 or newer
+//! Runs on: Linux
 //! Instead: hyper or axum on tokio for one process with threads; this one outlives what ends a process.
 //!
 //! A worker that crashes takes only what was on it along; the others serve on, and on a shared listener not even those
 //! who wait in its queue notice. The parent itself serves nobody: it sleeps until a worker ends or somebody says stop.
 //!
 //! What it does not do: notice a worker that hangs, limit what it takes, or run beside a second thread, which is
-//! refused. A worker that is ended by a real-time signal ends the whole server, by an error, as any worker does where
-//! SIGCHLD is ignored. A worker that changes its user outlives its killed parent. Programs that a worker starts have
-//! SIGTERM blocked. `Duration::MAX` to drain panics.
+//! refused. A worker that changes its user outlives its killed parent. Programs that a worker starts have SIGTERM
+//! blocked.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use std::io::{Read, Write};
 //! use std::net::TcpStream;
 //! use std::os::fd::AsFd;
-//! use std::os::unix::net::UnixStream;
+//! use std::os::unix::{net::UnixStream, process::ExitStatusExt};
 //! use std::time::Duration;
+//! use nix::libc;
 //!
 //! // One connection gets an answer; the next one is a request that crashes.
 //! let worker = |worker: Worker| {
@@ -39,7 +39,7 @@
 //!         starts += 1;
 //!         if starts < 3 { TcpStream::connect(address).unwrap(); } else { stop.write_all(b"!").unwrap(); }
 //!     }
-//!     Event::Ended { exit, .. } => crashes += usize::from(exit.to_string() == "ended by SIGABRT"),
+//!     Event::Ended { exit, .. } => crashes += usize::from(exit.signal() == Some(libc::SIGABRT)),
 //!     _ => {}
 //! };
 //! // SAFETY: nothing alive here owns anything in shared memory.
@@ -48,23 +48,25 @@
 //! ```
 #![allow(dead_code)] // Whoever pastes this may not need all of it.
 
-use std::mem::{ManuallyDrop, forget};
+use std::mem::forget;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
-use std::{fmt, fs, io, thread};
+use std::{fs, io, thread};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, kill, sigaction};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket, sockopt,
 };
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, getpid, getppid};
 
 /// Who has the queue of connections that nobody has accepted yet.
@@ -74,11 +76,9 @@ pub enum Listening {
     /// leaves its share to the others.
     Shared,
     /// Each worker has a queue of its own (`SO_REUSEPORT`, see `socket(7)`), and the kernel deals the connections out. No
-    /// worker is woken in vain; but who waits behind a busy one waits, and when a worker dies, its queue is reset.
+    /// worker is woken in vain; but who waits behind a busy one waits, and when a worker dies, its queue is reset. (A
+    /// parent that kept each queue open, as nginx does, would have them wait for the replacement.)
     PerWorker,
-    /// As `PerWorker`, but the parent keeps each queue open: who waits in a dead worker's waits for its replacement. The
-    /// kernel deals connections out to it meanwhile, so a worker that cannot start leaves them waiting.
-    PerWorkerKept,
 }
 
 /// An address that is listened on, or is about to be.
@@ -86,8 +86,7 @@ pub enum Listening {
 pub struct Listeners {
     address: SocketAddr,
     listening: Listening,
-    shared: Option<TcpListener>,
-    reserved: Option<OwnedFd>, // Bound, and not listening: the address stays ours while no worker listens.
+    socket: Option<TcpListener>, // Not listening if each worker has its own: the address stays ours while none does.
 }
 
 impl Listeners {
@@ -98,18 +97,11 @@ impl Listeners {
     /// EADDRINUSE, EADDRNOTAVAIL, EACCES: as `bind(2)` says.
     pub fn bind(address: SocketAddr, listening: Listening) -> io::Result<Listeners> {
         let socket = bound(address, Listening::Shared)?; // Without SO_REUSEPORT, so that another server's address is refused.
-        let mut listeners = Listeners { address, listening, shared: None, reserved: None };
         if listening == Listening::Shared {
             listen(&socket, Backlog::MAXALLOWABLE)?;
-            let listener = TcpListener::from(socket);
-            listeners.address = listener.local_addr()?;
-            listeners.shared = Some(listener);
-        } else {
-            let socket = TcpListener::from(socket); // Only to ask it for its address.
-            listeners.address = socket.local_addr()?;
-            listeners.reserved = Some(socket.into());
         }
-        Ok(listeners)
+        let socket = TcpListener::from(socket);
+        Ok(Listeners { address: socket.local_addr()?, listening, socket: Some(socket) })
     }
 
     /// The address, with the port that was taken.
@@ -117,10 +109,17 @@ impl Listeners {
         self.address
     }
 
-    fn of_its_own(&self) -> io::Result<TcpListener> {
-        let socket = bound(self.address, Listening::PerWorker)?;
-        listen(&socket, Backlog::MAXALLOWABLE)?;
-        Ok(TcpListener::from(socket))
+    /// For a worker's process; the copy here is to be closed. As long as there is one, the kernel goes on dealing
+    /// connections out to it, alive or dead.
+    fn of_a_worker(&self) -> io::Result<TcpListener> {
+        match (self.listening, &self.socket) {
+            (Listening::Shared, Some(socket)) => socket.try_clone(),
+            _ => {
+                let socket = bound(self.address, Listening::PerWorker)?;
+                listen(&socket, Backlog::MAXALLOWABLE)?;
+                Ok(TcpListener::from(socket))
+            }
+        }
     }
 }
 
@@ -136,44 +135,24 @@ pub struct Worker {
     pub stop: SignalFd,
 }
 
-/// What happens to the workers.
+/// What happens to the workers. `number` is a worker's, `pid` the process that it is or was.
 #[derive(Debug)]
+#[allow(missing_docs)] // Of the fields: what they are stands above, or with the variant.
 pub enum Event {
     /// A worker was started.
-    Started {
-        /// Its number.
-        number: usize,
-        /// Its process.
-        pid: Pid,
-    },
-    /// A worker has ended, and was reaped.
-    Ended {
-        /// Its number.
-        number: usize,
-        /// The process that it was.
-        pid: Pid,
-        /// How it ended.
-        exit: Exit,
-        /// When its replacement will be started; `None` once the stop has begun.
-        again_in: Option<Duration>,
-    },
-    /// A worker could not be started: no process or no listener was to be had.
-    NotStarted {
-        /// Its number.
-        number: usize,
-        /// Why.
-        error: io::Error,
-        /// When it will be tried again.
-        again_in: Duration,
-    },
+    Started { number: usize, pid: Pid },
+    /// A worker has ended, and was reaped; its replacement is started after this wait: `None` once the stop has begun.
+    Ended { number: usize, pid: Pid, exit: ExitStatus, again_in: Option<Duration> },
+    /// A worker could not be started, as no process or no listener was to be had; it is tried again after this wait.
+    NotStarted { number: usize, error: io::Error, again_in: Duration },
     /// Somebody has asked for the end; each worker is told to finish.
     Stopping,
 }
 
 /// Runs so many workers, each a process, and replaces each that ends, until `stop` becomes readable: a signal's
 /// descriptor, or a pipe that somebody writes to (to close it would not do: the workers have copies of both ends). Then
-/// it closes its listener, sends each worker SIGTERM, and waits until all have ended or `drain` has passed; returns how
-/// many had to be killed then.
+/// it closes its listener, sends each worker SIGTERM, and waits until all have ended or `drain` has passed
+/// (`Duration::MAX`: for ever); returns how many had to be killed then.
 ///
 /// `worker` runs in each worker process and its value is the exit code, 101 if it panics. `tell` runs here and should be
 /// quick: no worker is replaced meanwhile. A worker that dies at once is started again at once the first time; if that
@@ -181,11 +160,13 @@ pub enum Event {
 ///
 /// The workers are killed as soon as the thread that called this ends, so none is left when this process is killed. They
 /// leave by `_exit`: no destructor of the caller's values runs in them. What `worker` captures is theirs as a copy.
-/// Signals that the caller has blocked stay blocked in them.
+/// Signals that the caller has blocked stay blocked in them. Until this returns, SIGCHLD is blocked in this thread; from
+/// now on it has its default disposition in this process: who inherited that it is ignored would never learn how a child
+/// ended.
 ///
 /// # Errors
-/// Refused if this process has a second thread. At the start whatever `fork(2)`, `bind(2)` and `pidfd_open(2)` refuse:
-/// no worker is left then. Later refusals are told and tried again.
+/// Refused if this process has a second thread. At the start whatever `fork(2)` and `bind(2)` refuse: no worker is left
+/// then. Later refusals are told and tried again. ECHILD, if another part of the program has reaped a worker.
 ///
 /// # Safety
 /// Every value alive now exists in each worker too. None of those that `worker` touches may own something in memory that
@@ -198,228 +179,190 @@ pub unsafe fn serve(
     worker: impl FnMut(Worker) -> u8,
     tell: impl FnMut(Event),
 ) -> io::Result<usize> {
-    let slots = (0..workers).map(|_| Slot { running: None, due: None, deaths_at_once: 0, kept: None }).collect();
-    let mut family = Family { listeners, slots, worker, tell };
+    let mut family = Family::new(listeners, workers, worker, tell)?;
     for number in 0..workers {
         family.start(number)?;
     }
-    loop {
-        let due = family.slots.iter().filter_map(|slot| slot.due).min();
-        let (ended, has_stop) = family.wait(Some(stop), due)?;
-        if has_stop {
-            return family.stop(drain);
+    while !family.is_stopping {
+        if family.wait(Some(stop), None)? {
+            family.stop();
         }
-        for number in ended {
-            family.bury(number)?;
-        }
-        for number in 0..workers {
-            if family.slots[number].due.is_some_and(|due| due <= Instant::now()) {
-                family.start_again(number);
-            }
+        family.attend_all()?;
+    }
+    let mut drain_end = Instant::now().checked_add(drain);
+    let mut killed = 0;
+    while !family.running().is_empty() {
+        family.wait(None, drain_end)?;
+        family.attend_all()?;
+        if drain_end.is_some_and(|at| at <= Instant::now()) {
+            drain_end = None;
+            killed = family.running().len();
+            family.send(Signal::SIGKILL);
         }
     }
+    Ok(killed)
 }
 
 const AT_ONCE: Duration = Duration::from_millis(50); // Far more than a start takes, so it died of what it did first.
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 const MOST_WAIT: Duration = Duration::from_secs(1);
+const FLAGS: SfdFlags = SfdFlags::SFD_CLOEXEC.union(SfdFlags::SFD_NONBLOCK);
 
 struct Family<W, T> {
     listeners: Listeners,
     slots: Vec<Slot>,
     worker: W,
     tell: T,
+    ends: SignalFd, // Of workers: SIGCHLD.
+    mask_before: SigSet,
+    parent: Pid,
+    is_stopping: bool,
 }
 
 struct Slot {
-    running: Option<Running>,
-    due: Option<Instant>, // When it shall be started again.
+    state: State,
     deaths_at_once: u32,
-    kept: Option<TcpListener>,
 }
 
-struct Running {
-    process: Unreaped,
-    pidfd: OwnedFd, // Readable once the process has ended.
-    since: Instant,
-}
-
-/// A process that has not been waited for, so its number is its own; dropping this kills and reaps it.
-struct Unreaped(Pid);
-
-impl Unreaped {
-    fn kill(&self, signal: Signal) {
-        let _ = kill(self.0, signal); // One that has ended does not notice.
-    }
-
-    fn reap(self) -> io::Result<Exit> {
-        let process = ManuallyDrop::new(self); // Once reaped, its number may be another's: nothing must kill that.
-        reap(process.0)
-    }
-}
-
-impl Drop for Unreaped {
-    fn drop(&mut self) {
-        self.kill(Signal::SIGKILL);
-        let _ = reap(self.0);
-    }
+#[derive(Clone, Copy)]
+enum State {
+    Due(Instant),
+    Running { pid: Pid, since: Instant },
+    Empty,
 }
 
 impl<W: FnMut(Worker) -> u8, T: FnMut(Event)> Family<W, T> {
-    fn start(&mut self, number: usize) -> io::Result<()> {
-        let listener = match self.listeners.listening {
-            Listening::Shared => None,
-            // Made here, so that it listens before anybody is told; the copy here closes at the end of this function. As
-            // long as there is one, the kernel goes on dealing connections out to it, alive or dead.
-            Listening::PerWorker => Some(self.listeners.of_its_own()?),
-            Listening::PerWorkerKept => {
-                if self.slots[number].kept.is_none() {
-                    self.slots[number].kept = Some(self.listeners.of_its_own()?);
-                }
-                None
-            }
-        };
-        let running = self.fork(number, listener)?;
-        let pid = running.process.0;
-        self.slots[number].running = Some(running);
-        self.slots[number].due = None;
-        (self.tell)(Event::Started { number, pid });
-        Ok(())
+    fn new(listeners: Listeners, workers: usize, worker: W, tell: T) -> io::Result<Family<W, T>> {
+        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        // SAFETY: the default disposition runs no code of this process.
+        unsafe { sigaction(Signal::SIGCHLD, &default) }?;
+        let child = SigSet::from(Signal::SIGCHLD);
+        let ends = SignalFd::with_flags(&child, FLAGS)?;
+        let mask_before = child.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let slots = (0..workers).map(|_| Slot { state: State::Empty, deaths_at_once: 0 }).collect();
+        Ok(Family { listeners, slots, worker, tell, ends, mask_before, parent: getpid(), is_stopping: false })
     }
 
-    fn fork(&mut self, number: usize, listener: Option<TcpListener>) -> io::Result<Running> {
+    fn start(&mut self, number: usize) -> io::Result<()> {
         wait_until_alone()?;
-        let parent = getpid();
-        let mut term = SigSet::empty();
-        term.add(Signal::SIGTERM);
-        let mask_before = term.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK)?; // It may be sent before the child is ready.
+        let listener = self.listeners.of_a_worker()?; // It listens before anybody is told.
+        let mask = SigSet::from(Signal::SIGTERM).thread_swap_mask(SigmaskHow::SIG_BLOCK)?; // It may come before the child is ready.
         // SAFETY: this thread is the only one, so no lock is held by a thread that the child will not have; the caller
         // of `serve` answers for what the worker touches.
         let forked = unsafe { nix::unistd::fork() };
         if let Ok(ForkResult::Child) = forked {
-            // The parent may have died before the request was made; then the child has another parent by now.
-            let watched = set_pdeathsig(Signal::SIGKILL).is_ok() && getppid() == parent;
-            let value = if watched { value_of(|| self.work(number, listener, &term)) } else { PANICKED };
-            // SAFETY: `_exit` ends the process without running anything of it.
-            unsafe { libc::_exit(value.into()) }
+            self.live(number, listener);
         }
-        mask_before.thread_set_mask()?;
-        let ForkResult::Parent { child: pid } = forked? else { unreachable!("the child has left") };
-        let process = Unreaped(pid);
-        Ok(Running { pidfd: open_pidfd(pid)?, process, since: Instant::now() })
-    }
-
-    /// In the child. What it takes out of `self` is its own copy; the parent's stays where it is.
-    fn work(&mut self, number: usize, own: Option<TcpListener>, term: &SigSet) -> u8 {
-        let listener = own.or_else(|| self.slots[number].kept.take()).or_else(|| self.listeners.shared.take());
-        for slot in &mut self.slots {
-            slot.kept = None; // Else another's queue would stay open, with nobody to serve it, when that one stops.
+        mask.thread_set_mask()?;
+        if let ForkResult::Parent { child: pid } = forked? {
+            self.slots[number].state = State::Running { pid, since: Instant::now() };
+            (self.tell)(Event::Started { number, pid });
         }
-        let stop = SignalFd::with_flags(term, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
-        match (listener, stop) {
-            (Some(listener), Ok(stop)) => (self.worker)(Worker { number, listener, stop }),
-            _ => PANICKED,
-        }
-    }
-
-    /// Tells of a worker's end, and when the next one is due.
-    fn bury(&mut self, number: usize) -> io::Result<()> {
-        let Some((pid, exit, lived)) = self.slots[number].ended()? else { return Ok(()) };
-        let again_in = self.slots[number].postpone(lived < AT_ONCE);
-        (self.tell)(Event::Ended { number, pid, exit, again_in: Some(again_in) });
         Ok(())
     }
 
-    fn start_again(&mut self, number: usize) {
-        if let Err(error) = self.start(number) {
-            let again_in = self.slots[number].postpone(true);
-            (self.tell)(Event::NotStarted { number, error, again_in });
-        }
+    /// A worker's life, in its own process.
+    fn live(&mut self, number: usize, listener: TcpListener) -> ! {
+        self.listeners.socket = None; // The worker's copy is the only one here: it can close it.
+        let stop = self.stop_of_worker();
+        let value = stop.map_or(PANICKED, |stop| value_of(|| (self.worker)(Worker { number, listener, stop })));
+        // SAFETY: `_exit` ends the process without running anything of it.
+        unsafe { libc::_exit(value.into()) }
     }
 
-    fn stop(&mut self, drain: Duration) -> io::Result<usize> {
-        let deadline = Instant::now() + drain;
-        (self.tell)(Event::Stopping);
-        self.listeners.shared = None; // When the workers have closed theirs, a new client is refused at once.
-        for slot in &mut self.slots {
-            (slot.kept, slot.due) = (None, None);
-            if let Some(running) = &slot.running {
-                running.process.kill(Signal::SIGTERM);
-            }
+    fn stop_of_worker(&self) -> io::Result<SignalFd> {
+        set_pdeathsig(Signal::SIGKILL)?;
+        // The parent may have died before the request was made; then this process has another one by now.
+        if getppid() != self.parent {
+            return Err(Errno::ESRCH.into());
         }
-        let mut killed = 0;
-        while self.slots.iter().any(|slot| slot.running.is_some()) {
-            let (mut ended, _) = self.wait(None, Some(deadline))?;
-            if ended.is_empty() && Instant::now() >= deadline {
-                ended = (0..self.slots.len()).filter(|number| self.slots[*number].running.is_some()).collect();
-                killed += ended.len();
-            }
-            for number in ended {
-                if let Some(running) = &self.slots[number].running {
-                    running.process.kill(Signal::SIGKILL);
-                }
-                if let Some((pid, exit, _)) = self.slots[number].ended()? {
-                    (self.tell)(Event::Ended { number, pid, exit, again_in: None });
-                }
-            }
-        }
-        Ok(killed)
+        SigSet::from_iter(self.mask_before.iter().chain([Signal::SIGTERM])).thread_set_mask()?;
+        Ok(SignalFd::with_flags(&SigSet::from(Signal::SIGTERM), FLAGS)?)
     }
 
-    /// Waits for the end of workers, for a word on `stop`, or for the time; tells which workers have ended and whether
-    /// there was a word.
-    fn wait(&self, stop: Option<BorrowedFd<'_>>, until: Option<Instant>) -> io::Result<(Vec<usize>, bool)> {
-        let running =
-            || self.slots.iter().enumerate().filter_map(|(number, slot)| Some((number, slot.running.as_ref()?)));
-        let mut watched: Vec<PollFd<'_>> =
-            running().map(|(_, one)| PollFd::new(one.pidfd.as_fd(), PollFlags::POLLIN)).collect();
+    /// Sleeps until a worker ends, something is due, or there is a word on `stop`, which it tells.
+    fn wait(&self, stop: Option<BorrowedFd<'_>>, until: Option<Instant>) -> io::Result<bool> {
+        let due = self.slots.iter().filter_map(|slot| if let State::Due(at) = slot.state { Some(at) } else { None });
+        let time = due.chain(until).min().map(|at| at.saturating_duration_since(Instant::now()).into());
+        let mut watched = vec![PollFd::new(self.ends.as_fd(), PollFlags::POLLIN)];
         watched.extend(stop.map(|stop| PollFd::new(stop, PollFlags::POLLIN)));
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        match poll(&mut watched, left.map_or(PollTimeout::NONE, whole_milliseconds)) {
+        match ppoll(&mut watched, time, None) {
             Ok(_) => {}
-            Err(Errno::EINTR) => return Ok((Vec::new(), false)),
+            Err(Errno::EINTR) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
-        let is_ready = |one: &PollFd<'_>| one.any().unwrap_or(true);
-        let ended = running().zip(&watched).filter(|(_, one)| is_ready(one)).map(|((number, _), _)| number).collect();
-        Ok((ended, stop.is_some() && watched.last().is_some_and(is_ready)))
+        while self.ends.read_signal()?.is_some() {} // One may stand for several ends: each worker is asked for.
+        Ok(watched[1..].iter().any(|stop| stop.any().unwrap_or(true)))
+    }
+
+    fn attend_all(&mut self) -> io::Result<()> {
+        for number in 0..self.slots.len() {
+            match self.slots[number].state {
+                State::Running { pid, since } => {
+                    let Some(exit) = exit_of(pid).transpose() else { continue };
+                    let slot = &mut self.slots[number];
+                    slot.state = State::Empty; // Whoever has reaped it, its number may be another's from now on.
+                    let exit = exit?;
+                    let again_in = (!self.is_stopping).then(|| slot.postpone(since.elapsed() < AT_ONCE));
+                    (self.tell)(Event::Ended { number, pid, exit, again_in });
+                }
+                State::Due(at) if at <= Instant::now() => {
+                    if let Err(error) = self.start(number) {
+                        let again_in = self.slots[number].postpone(true);
+                        (self.tell)(Event::NotStarted { number, error, again_in });
+                    }
+                }
+                State::Due(_) | State::Empty => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        self.is_stopping = true;
+        (self.tell)(Event::Stopping);
+        self.listeners.socket = None; // When the workers have closed theirs, a new client is refused at once.
+        for slot in &mut self.slots {
+            if let State::Due(_) = slot.state {
+                slot.state = State::Empty;
+            }
+        }
+        self.send(Signal::SIGTERM);
+    }
+}
+
+impl<W, T> Family<W, T> {
+    fn running(&self) -> Vec<Pid> {
+        let pid = |slot: &Slot| if let State::Running { pid, .. } = slot.state { Some(pid) } else { None };
+        self.slots.iter().filter_map(pid).collect()
+    }
+
+    fn send(&self, signal: Signal) {
+        for pid in self.running() {
+            let _ = kill(pid, signal); // Not reaped yet, so the number is still its own.
+        }
+    }
+}
+
+impl<W, T> Drop for Family<W, T> {
+    fn drop(&mut self) {
+        self.send(Signal::SIGKILL);
+        for pid in self.running() {
+            while waitpid(pid, None) == Err(Errno::EINTR) {}
+        }
+        let _ = self.mask_before.thread_set_mask();
     }
 }
 
 impl Slot {
-    /// Reaps the worker, waiting for its end if need be: which it was, how it ended, how long it lived.
-    fn ended(&mut self) -> io::Result<Option<(Pid, Exit, Duration)>> {
-        let Some(Running { process, since, .. }) = self.running.take() else { return Ok(None) };
-        let (pid, lived) = (process.0, since.elapsed());
-        Ok(Some((pid, process.reap()?, lived)))
-    }
-
     fn postpone(&mut self, at_once: bool) -> Duration {
         self.deaths_at_once = if at_once { self.deaths_at_once + 1 } else { 0 };
         let wait = match self.deaths_at_once {
             0 | 1 => Duration::ZERO,
             deaths => (FIRST_WAIT * (1 << (deaths - 2).min(16))).min(MOST_WAIT),
         };
-        self.due = Some(Instant::now() + wait);
+        self.state = State::Due(Instant::now() + wait);
         wait
-    }
-}
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// By itself, with this code, 0 to 255.
-    Code(i32),
-    /// By a signal.
-    Signal(Signal),
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Exit::Code(code) => write!(f, "exit code {code}"),
-            Exit::Signal(signal) => write!(f, "ended by {signal}"),
-        }
     }
 }
 
@@ -432,21 +375,6 @@ fn bound(address: SocketAddr, listening: Listening) -> io::Result<OwnedFd> {
     }
     bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
     Ok(socket)
-}
-
-/// A descriptor that becomes readable when the child has ended; nix has no call for it. The child is not reaped yet, so
-/// the number is its own.
-fn open_pidfd(pid: Pid) -> io::Result<OwnedFd> {
-    // SAFETY: it takes two numbers and touches no memory.
-    let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
-    let descriptor = Errno::result(descriptor)?;
-    // SAFETY: the kernel has just made it (close-on-exec, as always), and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
-}
-
-/// Rounded up, so that a wait never ends before its time and then spins.
-fn whole_milliseconds(left: Duration) -> PollTimeout {
-    PollTimeout::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(PollTimeout::MAX)
 }
 
 const PANICKED: u8 = 101; // What a Rust program exits with when its main thread panics.
@@ -462,7 +390,7 @@ const LOOKS: u32 = 10_000; // Some tenths of a second: far longer than the kerne
 
 fn wait_until_alone() -> io::Result<()> {
     for _ in 0..LOOKS {
-        if threads_of_this_process()? == 1 {
+        if fs::read_dir("/proc/self/task")?.count() == 1 {
             return Ok(());
         }
         thread::yield_now(); // Lets an ending thread finish, on one CPU too.
@@ -470,20 +398,14 @@ fn wait_until_alone() -> io::Result<()> {
     Err(io::Error::other("fork refused: this process has a second thread, which the child would not have"))
 }
 
-fn threads_of_this_process() -> io::Result<usize> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let count = status.lines().find_map(|line| line.strip_prefix("Threads:")?.trim().parse().ok());
-    count.ok_or_else(|| io::Error::other("/proc/self/status does not say how many threads there are"))
-}
-
-fn reap(pid: Pid) -> io::Result<Exit> {
-    loop {
-        match waitpid(pid, None) {
-            Ok(WaitStatus::Exited(_, code)) => return Ok(Exit::Code(code)),
-            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(Exit::Signal(signal)),
-            Ok(_) | Err(Errno::EINTR) => {} // A tracer would see stops; a handler may interrupt the wait.
-            Err(error) => return Err(error.into()),
-        }
+/// Reaps the child if it has ended. (Not by nix, which knows no end by a real-time signal.)
+fn exit_of(pid: Pid) -> io::Result<Option<ExitStatus>> {
+    let mut status = 0;
+    // SAFETY: the kernel writes one number, to a place of this function's own.
+    let reaped = unsafe { libc::waitpid(pid.as_raw(), &mut status, libc::WNOHANG) };
+    match Errno::result(reaped)? {
+        0 => Ok(None),
+        _ => Ok(Some(ExitStatus::from_raw(status))),
     }
 }
 
@@ -493,7 +415,7 @@ mod tests {
 
     #[test]
     fn who_dies_at_once_again_and_again_waits_longer_and_longer() {
-        let mut slot = Slot { running: None, due: None, deaths_at_once: 0, kept: None };
+        let mut slot = Slot { state: State::Empty, deaths_at_once: 0 };
         let waits_ms = |slot: &mut Slot, times| (0..times).map(|_| slot.postpone(true).as_millis()).collect::<Vec<_>>();
         assert_eq!(waits_ms(&mut slot, 9), [0, 10, 20, 40, 80, 160, 320, 640, 1000]);
         assert_eq!(waits_ms(&mut slot, 100), [1000; 100]);
@@ -503,7 +425,7 @@ mod tests {
 
     #[test]
     fn an_address_in_use_is_refused() {
-        for listening in [Listening::Shared, Listening::PerWorker, Listening::PerWorkerKept] {
+        for listening in [Listening::Shared, Listening::PerWorker] {
             let others = TcpListener::bind("127.0.0.1:0").unwrap();
             let error = Listeners::bind(others.local_addr().unwrap(), listening).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{listening:?}");
@@ -523,9 +445,7 @@ mod tests {
 /// use std::os::unix::net::UnixStream;
 /// use std::time::Duration;
 ///
-/// for (listening, survives) in
-///     [(Listening::Shared, true), (Listening::PerWorker, false), (Listening::PerWorkerKept, true)]
-/// {
+/// for (listening, survives) in [(Listening::Shared, true), (Listening::PerWorker, false)] {
 ///     let listeners = Listeners::bind("127.0.0.1:0".parse().unwrap(), listening).unwrap();
 ///     let address = listeners.address();
 ///     let (mut stop, stopped) = UnixStream::pair().unwrap();
@@ -558,18 +478,25 @@ mod tests {
 /// }
 /// ```
 ///
-/// A worker that is told to stop may finish, and one that dies meanwhile is not replaced:
+/// A worker that is told to stop may finish, and one that dies meanwhile, here by a real-time signal, is not replaced;
+/// that whoever started this program ignores SIGCHLD changes nothing:
 #[doc = concat!("```\nuse ", module_path!(), "::*;")]
+/// use nix::libc;
 /// use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-/// use nix::sys::signal::{Signal, kill};
+/// use nix::sys::signal::{SigHandler, Signal, kill, signal};
 /// use std::io::Write;
 /// use std::os::fd::AsFd;
-/// use std::os::unix::net::UnixStream;
+/// use std::os::unix::{net::UnixStream, process::ExitStatusExt};
 /// use std::time::Duration;
 ///
+/// // SAFETY: no handler runs.
+/// unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }.unwrap();
 /// let worker = |worker: Worker| {
 ///     poll(&mut [PollFd::new(worker.stop.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
-///     if worker.number == 1 { std::process::abort() }
+///     if worker.number == 1 {
+///         // SAFETY: it ends this process, for which nobody has a handler.
+///         unsafe { libc::raise(libc::SIGRTMIN()) };
+///     }
 ///     7
 /// };
 /// let listeners = Listeners::bind("[::1]:0".parse().unwrap(), Listening::Shared)
@@ -586,16 +513,15 @@ mod tests {
 ///             _ => {}
 ///         }
 ///     }
-///     Event::Ended { number, exit, again_in, .. } => ends.push((number, exit.to_string(), again_in)),
+///     Event::Ended { number, exit, again_in, .. } => ends.push((number, exit.code().or(exit.signal()), again_in)),
 ///     _ => {}
 /// };
 /// // SAFETY: nothing alive here owns anything in shared memory.
-/// let killed = unsafe { serve(listeners, 3, Duration::from_secs(600), stopped.as_fd(), worker, tell) }.unwrap();
+/// let killed = unsafe { serve(listeners, 3, Duration::MAX, stopped.as_fd(), worker, tell) }.unwrap();
 /// assert_eq!(killed, 0);
-/// assert_eq!(ends.remove(0), (2, "exit code 7".to_owned(), Some(Duration::ZERO)));
+/// assert_eq!(ends.remove(0), (2, Some(7), Some(Duration::ZERO)));
 /// ends.sort();
-/// let (code, abort) = ("exit code 7".to_owned(), "ended by SIGABRT".to_owned());
-/// assert_eq!(ends, [(0, code.clone(), None), (1, abort, None), (2, code, None)]);
+/// assert_eq!(ends, [(0, Some(7), None), (1, Some(libc::SIGRTMIN()), None), (2, Some(7), None)]);
 /// ```
 ///
 /// Workers do not outlive their parent, however it dies:

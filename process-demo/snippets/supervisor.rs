@@ -13,7 +13,7 @@
 //! What it does not do: save what a worker had in hand when it ended. Note it down outside of the worker (in shared
 //! memory, in a file, at the client), have the next one in the slot do it, and bear that it is done twice. It runs
 //! beside no second thread, which is refused, and limits or ends nothing that a worker itself starts. A worker that
-//! changes its user outlives its killed maker. Programs that a worker starts have SIGTERM and SIGINT blocked. As
+//! changes its user outlives its killed parent. Programs that a worker starts have SIGTERM and SIGINT blocked. As
 //! process 1 it does not reap orphans.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
@@ -33,7 +33,7 @@
 //! };
 //! let policy = Policy { most_restarts: 2, first_wait: std::time::Duration::from_millis(5), ..Policy::default() };
 //! // SAFETY: nothing alive here owns anything in shared memory.
-//! let mut supervisor = unsafe { Supervisor::new(policy, &[WhenMakerDies::End; 2], serve) }.unwrap();
+//! let mut supervisor = unsafe { Supervisor::new(policy, &[WhenParentDies::End; 2], serve) }.unwrap();
 //! let mut log = Vec::new();
 //! while let Some(event) = supervisor.next_event().unwrap() {
 //!     if let Event::GaveUp { .. } = event {
@@ -45,7 +45,8 @@
 //! assert_eq!(count(|event| matches!(event, Event::Started { slot: 0, .. })), 3); // Once, and twice again.
 //! assert_eq!(count(|event| matches!(event, Event::Started { slot: 1, .. })), 1);
 //! assert_eq!(count(|event| matches!(event, Event::GaveUp { slot: 0, restarts: 2 })), 1);
-//! assert_eq!(log.last(), Some(&Event::Drained { killed: 0 }));
+//! assert_eq!(count(|event| matches!(event, Event::Ended { slot: 1, exit, .. } if exit.success())), 1);
+//! assert_eq!(count(|event| matches!(event, Event::Hung { .. })), 0);
 //! ```
 #![allow(dead_code)] // Whoever pastes this may not need all of it.
 
@@ -60,15 +61,16 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
-use std::{fmt, fs, io, slice, thread};
+use std::{fmt, fs, io, thread};
 
 use nix::errno::Errno;
-use nix::libc;
+use nix::libc::{self, c_void};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, kill, sigaction};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, getpid, getppid};
 
 /// How patient to be. `Duration::MAX` means for ever.
@@ -77,10 +79,8 @@ pub struct Policy {
     /// A worker that has neither beaten nor rested for so long is killed; this is seen a quarter later at most.
     pub hung_after: Duration,
     /// One slot's first restart within `window` is at once, the second after so long, each further one after twice the
-    /// last wait.
+    /// last wait, up to 10 s.
     pub first_wait: Duration,
-    /// The wait grows up to this.
-    pub longest_wait: Duration,
     /// One slot is restarted so often within `window`; at the next failure it is given up.
     pub most_restarts: usize,
     /// How long a restart counts.
@@ -90,13 +90,11 @@ pub struct Policy {
 }
 
 impl Default for Policy {
-    /// For workers that serve people: hung after 10 s, waits from 100 ms to 10 s, at most 10 restarts in a minute, 10 s to
-    /// drain.
+    /// For workers that serve people: hung after 10 s, waits from 100 ms, at most 10 restarts in a minute, 10 s to drain.
     fn default() -> Policy {
         Policy {
             hung_after: Duration::from_secs(10),
             first_wait: Duration::from_millis(100),
-            longest_wait: Duration::from_secs(10),
             most_restarts: 10,
             window: Duration::from_secs(60),
             drain_within: Duration::from_secs(10),
@@ -104,10 +102,10 @@ impl Default for Policy {
     }
 }
 
-/// What becomes of a worker when the process that made it dies, by SIGKILL for instance.
+/// What becomes of a worker when its parent dies, by SIGKILL for instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenMakerDies {
-    /// The kernel kills it at once, when the thread that made it ends (`PR_SET_PDEATHSIG`, prctl(2)).
+pub enum WhenParentDies {
+    /// The kernel kills it at once, when the thread that forked it ends (`PR_SET_PDEATHSIG`, prctl(2)).
     End,
     /// It runs on without a supervisor, and is reaped by init or by the nearest subreaper.
     RunOn,
@@ -121,7 +119,8 @@ pub enum Event {
     Started { slot: usize, pid: Pid },
     /// The kernel made no process: the error is as `fork(2)` says. A restart is planned as after a crash.
     NotStarted { slot: usize, error: Errno },
-    /// A worker has missed its heartbeat and was sent SIGKILL; that it `Ended` comes next.
+    /// A worker has missed its heartbeat, or has not ended in time after the request to stop, and was sent SIGKILL; that it
+    /// `Ended` comes next.
     Hung { slot: usize, pid: Pid },
     /// A worker has ended and is reaped. With success, its slot stays empty: it has done all its work, or somebody else
     /// has asked it to stop.
@@ -132,8 +131,6 @@ pub enum Event {
     GaveUp { slot: usize, restarts: usize },
     /// Every worker was asked to stop, and none is started any more.
     Draining,
-    /// No worker is left; so many had not ended in time, and were killed.
-    Drained { killed: usize },
 }
 
 impl fmt::Display for Event {
@@ -147,8 +144,6 @@ impl fmt::Display for Event {
             Event::Restarting { slot, wait } => write!(f, "worker {slot} is started again in {wait:.1?}"),
             Event::GaveUp { slot, restarts } => write!(f, "worker {slot} is given up after {restarts} restarts"),
             Event::Draining => write!(f, "every worker is asked to stop"),
-            Event::Drained { killed: 0 } => write!(f, "every worker has stopped"),
-            Event::Drained { killed } => write!(f, "every worker has stopped, {killed} of them killed"),
         }
     }
 }
@@ -163,7 +158,7 @@ impl fmt::Display for Event {
 /// let hung_after = std::time::Duration::from_millis(20);
 /// let policy = Policy { hung_after, most_restarts: 0, ..Policy::default() };
 /// // SAFETY: nothing alive here owns anything in shared memory.
-/// let mut supervisor = unsafe { Supervisor::new(policy, &[WhenMakerDies::End], hang) }.unwrap();
+/// let mut supervisor = unsafe { Supervisor::new(policy, &[WhenParentDies::End], hang) }.unwrap();
 /// let mut log = std::iter::from_fn(|| supervisor.next_event().unwrap()).map(|event| event.to_string());
 /// assert!(log.next().unwrap().starts_with("worker 0 runs"));
 /// assert!(log.next().unwrap().starts_with("worker 0 hangs and is killed"));
@@ -173,7 +168,7 @@ impl fmt::Display for Event {
 /// ```
 pub struct Worker<'a> {
     slot: usize,
-    heart: &'a AtomicU32,
+    heart: &'a Heart,
     stops: SignalFd,
 }
 
@@ -193,12 +188,12 @@ impl Worker<'_> {
 
     /// Shows that the worker does not hang; for the inside of a long task. Costs one store.
     pub fn beat(&self) {
-        self.heart.store(0, Relaxed); // It publishes nothing but itself.
+        self.heart.word().store(0, Relaxed); // It publishes nothing but itself.
     }
 
     /// Says that the worker is about to wait for work, for as long as it takes; the next beat ends the rest.
     pub fn rest(&self) {
-        self.heart.store(RESTING, Relaxed);
+        self.heart.word().store(RESTING, Relaxed);
     }
 
     /// Readable once the worker is asked to stop: to be polled beside what it waits for. Reading it is for nobody.
@@ -208,17 +203,17 @@ impl Worker<'_> {
 }
 
 /// Makes the workers, watches them and replaces them. Dropping it kills and reaps those declared to `End` with their
-/// maker; those declared to `RunOn` do, and this process is to wait for them if it lives longer than they.
+/// parent; those declared to `RunOn` do, and this process is to wait for them if it lives longer than they.
 pub struct Supervisor<'a> {
     work: Box<dyn Fn(&Worker<'_>) -> u8 + 'a>,
     policy: Policy,
     slots: Vec<Slot>,
-    hearts: Hearts,
     signals: SignalFd,
     mask_before: SigSet,
-    maker: Pid,
+    parent: Pid,
     next_look: Option<Instant>,
-    phase: Phase,
+    is_draining: bool,
+    drain_end: Option<Instant>,
     events: VecDeque<Event>,
 }
 
@@ -227,7 +222,7 @@ impl<'a> Supervisor<'a> {
     ///
     /// Each worker runs `work` in a process of its own and exits with its value: 0 if it has done all it had to, or was
     /// asked to stop; anything else is a failure, as is a panic (101). It leaves by `_exit`: no destructor of the
-    /// maker's values runs in it.
+    /// parent's values runs in it.
     ///
     /// Until the drop, SIGTERM, SIGINT and SIGCHLD are blocked in this thread, since they are read here; the workers
     /// have SIGTERM and SIGINT blocked as well, and see them by `Worker::goes_on`. From now on SIGCHLD has its default
@@ -242,13 +237,12 @@ impl<'a> Supervisor<'a> {
     /// in a shared mapping, say, would unlock it twice.
     pub unsafe fn new(
         policy: Policy,
-        declared: &[WhenMakerDies],
+        declared: &[WhenParentDies],
         work: impl Fn(&Worker<'_>) -> u8 + 'a,
     ) -> io::Result<Supervisor<'a>> {
         let read_here: SigSet = STOPS.into_iter().chain([Signal::SIGCHLD]).collect();
         let signals = SignalFd::with_flags(&read_here, FLAGS)?;
-        let hearts = Hearts::new(declared.len())?;
-        let slots = declared.iter().map(|when_maker_dies| Slot::new(*when_maker_dies)).collect();
+        let slots = declared.iter().map(|when_parent_dies| Slot::new(*when_parent_dies)).collect::<io::Result<_>>()?;
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
         // SAFETY: the default disposition runs no code of this process.
         unsafe { sigaction(Signal::SIGCHLD, &default) }?;
@@ -257,12 +251,12 @@ impl<'a> Supervisor<'a> {
             work: Box::new(work),
             policy,
             slots,
-            hearts,
             signals,
             mask_before,
-            maker: getpid(),
+            parent: getpid(),
             next_look: Instant::now().checked_add(policy.hung_after / LOOKS_IN_TIME),
-            phase: Phase::Serving,
+            is_draining: false,
+            drain_end: None,
             events: VecDeque::new(),
         })
     }
@@ -274,17 +268,17 @@ impl<'a> Supervisor<'a> {
     /// Refused if this process has a second thread when a worker is to be made. ECHILD, if another part of the program
     /// has reaped a worker.
     pub fn next_event(&mut self) -> io::Result<Option<Event>> {
-        while self.events.is_empty() && !self.is_over() {
+        while self.events.is_empty() && self.slots.iter().any(|slot| slot.state != State::Empty) {
             self.wait()?;
             while let Some(signal) = self.signals.read_signal()? {
                 if signal.ssi_signo != Signal::SIGCHLD as u32 {
                     self.drain();
                 }
             }
-            self.reap()?; // One SIGCHLD may stand for several ends: this asks for each worker.
-            self.look_at_hearts();
-            self.start_those_due()?;
-            self.end_drain();
+            for index in 0..self.slots.len() {
+                self.attend(index)?; // One SIGCHLD may stand for several ends: this asks for each worker.
+            }
+            self.kill_who_hangs();
         }
         Ok(self.events.pop_front())
     }
@@ -298,37 +292,31 @@ impl<'a> Supervisor<'a> {
     /// };
     /// let policy = Policy { drain_within: std::time::Duration::from_millis(20), ..Policy::default() };
     /// // SAFETY: nothing alive here owns anything in shared memory.
-    /// let mut supervisor = unsafe { Supervisor::new(policy, &[WhenMakerDies::End], deaf) }.unwrap();
+    /// let mut supervisor = unsafe { Supervisor::new(policy, &[WhenParentDies::End], deaf) }.unwrap();
     /// assert!(matches!(supervisor.next_event().unwrap(), Some(Event::Started { .. })));
     /// supervisor.drain();
     /// let log: Vec<_> = std::iter::from_fn(|| supervisor.next_event().unwrap()).collect();
-    /// assert!(matches!(log[..], [Event::Draining, Event::Ended { .. }, Event::Drained { killed: 1 }]));
+    /// assert!(matches!(log[..], [Event::Draining, Event::Hung { .. }, Event::Ended { .. }]));
     /// ```
     pub fn drain(&mut self) {
-        if !matches!(self.phase, Phase::Serving) {
+        if self.is_draining {
             return;
         }
+        self.is_draining = true;
+        self.drain_end = Instant::now().checked_add(self.policy.drain_within);
         for slot in &mut self.slots {
             match slot.state {
                 State::Running(pid) => _ = kill(pid, Signal::SIGTERM), // Not reaped yet: it is still its own.
                 State::Due(_) | State::Empty => slot.state = State::Empty,
             }
         }
-        self.phase = Phase::Draining { until: Instant::now().checked_add(self.policy.drain_within), killed: 0 };
         self.events.push_back(Event::Draining);
-        self.end_drain(); // There may be nobody left to wait for.
-    }
-
-    fn is_over(&self) -> bool {
-        let empty = self.slots.iter().all(|slot| matches!(slot.state, State::Empty));
-        empty && !matches!(self.phase, Phase::Draining { .. })
     }
 
     /// Sleeps until a signal comes or something is due.
     fn wait(&self) -> io::Result<()> {
         let due = self.slots.iter().filter_map(|slot| if let State::Due(at) = slot.state { Some(at) } else { None });
-        let end = if let Phase::Draining { until, .. } = self.phase { until } else { None };
-        let next = due.chain(self.next_look).chain(end).min();
+        let next = due.chain(self.next_look).chain(self.drain_end).min();
         let time = next.map(|at| at.saturating_duration_since(Instant::now()).into());
         match ppoll(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], time, None) {
             Ok(_) | Err(Errno::EINTR) => Ok(()), // The caller looks at everything.
@@ -336,21 +324,26 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn reap(&mut self) -> io::Result<()> {
-        for index in 0..self.slots.len() {
-            let State::Running(pid) = self.slots[index].state else { continue };
-            let Some(exit) = exit_of(pid)? else { continue };
-            self.slots[index].state = State::Empty; // The number may be another's from now on.
-            self.events.push_back(Event::Ended { slot: index, pid, exit });
-            if !exit.success() {
-                self.plan_restart(index);
+    /// Reaps a slot's worker if it has ended, or starts it if it is due.
+    fn attend(&mut self, index: usize) -> io::Result<()> {
+        match self.slots[index].state {
+            State::Running(pid) => {
+                let Some(exit) = exit_of(pid).transpose() else { return Ok(()) };
+                self.slots[index].state = State::Empty; // Whoever has reaped it, its number may be another's from now on.
+                let exit = exit?;
+                self.events.push_back(Event::Ended { slot: index, pid, exit });
+                if !exit.success() {
+                    self.plan_restart(index);
+                }
             }
+            State::Due(at) if at <= Instant::now() => self.start(index)?,
+            State::Due(_) | State::Empty => {}
         }
         Ok(())
     }
 
     fn plan_restart(&mut self, index: usize) {
-        if !matches!(self.phase, Phase::Serving) {
+        if self.is_draining {
             return;
         }
         let slot = &mut self.slots[index];
@@ -364,33 +357,27 @@ impl<'a> Supervisor<'a> {
         });
     }
 
-    fn look_at_hearts(&mut self) {
-        let now = Instant::now();
-        if self.next_look.is_none_or(|at| now < at) {
-            return;
-        }
+    fn kill_who_hangs(&mut self) {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
+        let (looks, drain_ends) = (is_due(self.next_look), is_due(self.drain_end));
         for (index, slot) in self.slots.iter().enumerate() {
             let State::Running(pid) = slot.state else { continue };
-            if has_stopped(self.hearts.of(index)) {
+            if drain_ends || looks && slot.heart.has_stopped() {
                 let _ = kill(pid, Signal::SIGKILL); // Not reaped yet, so the number is still its own.
                 self.events.push_back(Event::Hung { slot: index, pid });
             }
         }
-        self.next_look = now.checked_add(self.policy.hung_after / LOOKS_IN_TIME);
-    }
-
-    fn start_those_due(&mut self) -> io::Result<()> {
-        for index in 0..self.slots.len() {
-            if matches!(self.slots[index].state, State::Due(at) if at <= Instant::now()) {
-                self.start(index)?;
-            }
+        if looks {
+            self.next_look = Instant::now().checked_add(self.policy.hung_after / LOOKS_IN_TIME);
         }
-        Ok(())
+        if drain_ends {
+            self.drain_end = None;
+        }
     }
 
     fn start(&mut self, index: usize) -> io::Result<()> {
         wait_until_alone()?;
-        self.hearts.of(index).store(0, Relaxed); // The last worker may have ended in its rest.
+        self.slots[index].heart.word().store(0, Relaxed); // The last worker may have ended in its rest.
         // SAFETY: this thread is the only one, so no lock is held by a thread that the child will not have.
         match unsafe { nix::unistd::fork() } {
             Ok(ForkResult::Child) => self.live(index),
@@ -415,42 +402,30 @@ impl<'a> Supervisor<'a> {
     }
 
     fn worker(&self, slot: usize) -> io::Result<Worker<'_>> {
-        if self.slots[slot].when_maker_dies == WhenMakerDies::End {
+        let Slot { when_parent_dies, heart, .. } = &self.slots[slot];
+        if *when_parent_dies == WhenParentDies::End {
             set_pdeathsig(Signal::SIGKILL)?;
-            // The maker may have died before the request was made; then this process has another parent by now.
-            if getppid() != self.maker {
+            // The parent may have died before the request was made; then this process has another one by now.
+            if getppid() != self.parent {
                 return Err(Errno::ESRCH.into());
             }
         }
         let stops = SignalFd::with_flags(&SigSet::from_iter(STOPS), FLAGS)?;
         SigSet::from_iter(self.mask_before.iter().chain(STOPS)).thread_set_mask()?;
-        Ok(Worker { slot, heart: self.hearts.of(slot), stops })
-    }
-
-    fn end_drain(&mut self) {
-        let Phase::Draining { until, killed } = &mut self.phase else { return };
-        let running: Vec<Pid> = self.slots.iter().filter_map(Slot::pid).collect();
-        if running.is_empty() {
-            self.events.push_back(Event::Drained { killed: *killed });
-            self.phase = Phase::Over;
-        } else if until.is_some_and(|at| at <= Instant::now()) {
-            (*until, *killed) = (None, running.len());
-            running.into_iter().for_each(|pid| _ = kill(pid, Signal::SIGKILL)); // None of them is reaped yet.
-        }
+        Ok(Worker { slot, heart, stops })
     }
 }
 
 impl Drop for Supervisor<'_> {
     fn drop(&mut self) {
-        // A child of the maker has a copy of this; its drop must not end anybody.
-        if getpid() != self.maker {
+        // A child of the parent has a copy of this; its drop must not end anybody.
+        if getpid() != self.parent {
             return;
         }
-        for slot in self.slots.iter().filter(|slot| slot.when_maker_dies == WhenMakerDies::End) {
-            if let Some(pid) = slot.pid() {
-                let _ = kill(pid, Signal::SIGKILL); // Not reaped yet, so the number is still its own.
-                while nix::sys::wait::waitpid(pid, None) == Err(Errno::EINTR) {}
-            }
+        for slot in self.slots.iter().filter(|slot| slot.when_parent_dies == WhenParentDies::End) {
+            let State::Running(pid) = slot.state else { continue };
+            let _ = kill(pid, Signal::SIGKILL); // Not reaped yet, so the number is still its own.
+            while waitpid(pid, None) == Err(Errno::EINTR) {}
         }
         let _ = self.mask_before.thread_set_mask();
     }
@@ -458,25 +433,20 @@ impl Drop for Supervisor<'_> {
 
 const STOPS: [Signal; 2] = [Signal::SIGTERM, Signal::SIGINT]; // From a service manager, and from Ctrl-C.
 const FLAGS: SfdFlags = SfdFlags::SFD_CLOEXEC.union(SfdFlags::SFD_NONBLOCK);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 const LOOKS_IN_TIME: u32 = 4; // Within the time after which a worker counts as hung.
 const RESTING: u32 = u32::MAX; // In a worker's word; any other value counts the looks since its last beat.
 const PANICKED: u8 = 101; // What a Rust program exits with when its main thread panics.
 
-enum Phase {
-    Serving,
-    Draining { until: Option<Instant>, killed: usize },
-    Over,
-}
-
-#[derive(Debug)]
 struct Slot {
-    when_maker_dies: WhenMakerDies,
+    when_parent_dies: WhenParentDies,
+    heart: Heart,
     state: State,
     /// When each restart was planned that still counts.
     restarts: Vec<Instant>,
 }
 
-#[derive(Debug)]
+#[derive(PartialEq)]
 enum State {
     Due(Instant),
     Running(Pid),
@@ -484,12 +454,9 @@ enum State {
 }
 
 impl Slot {
-    fn new(when_maker_dies: WhenMakerDies) -> Slot {
-        Slot { when_maker_dies, state: State::Due(Instant::now()), restarts: Vec::new() }
-    }
-
-    fn pid(&self) -> Option<Pid> {
-        if let State::Running(pid) = self.state { Some(pid) } else { None }
+    fn new(when_parent_dies: WhenParentDies) -> io::Result<Slot> {
+        let (heart, state) = (Heart::new()?, State::Due(Instant::now()));
+        Ok(Slot { when_parent_dies, heart, state, restarts: Vec::new() })
     }
 
     /// How long to wait before the next restart; none if there were too many.
@@ -502,49 +469,41 @@ impl Slot {
         self.restarts.push(now);
         let Some(doublings) = restarts.checked_sub(1) else { return Some(Duration::ZERO) };
         let times = 2_u32.saturating_pow(doublings.try_into().unwrap_or(u32::MAX));
-        Some(policy.first_wait.saturating_mul(times).min(policy.longest_wait))
+        Some(policy.first_wait.saturating_mul(times).min(LONGEST_WAIT))
     }
 }
 
-/// A look at a worker's word. True at one look, the one that finds the worker hung. Looks are counted, not time: if all were
-/// stopped for a while, by Ctrl-Z for instance, nobody has missed more than one.
-fn has_stopped(heart: &AtomicU32) -> bool {
-    let missed = heart.load(Relaxed);
-    // It fails if the worker beats or rests at this very moment: then it is well.
-    let counted = missed != RESTING && heart.compare_exchange(missed, missed + 1, Relaxed, Relaxed).is_ok();
-    counted && missed == LOOKS_IN_TIME
-}
+/// A worker's word, on a page of its own that stays shared after a fork: no worker slows another by its beats.
+struct Heart(NonNull<c_void>);
 
-/// A word for each worker, in memory that stays shared after a fork.
-struct Hearts {
-    start: NonNull<Heart>,
-    count: usize,
-}
+impl Heart {
+    const BYTES: NonZeroUsize = NonZeroUsize::new(size_of::<AtomicU32>()).unwrap(); // The kernel rounds up to a page.
 
-#[repr(align(128))] // A cache line and its neighbour: no worker slows another by its beats.
-struct Heart(AtomicU32);
-
-impl Hearts {
-    fn new(count: usize) -> io::Result<Hearts> {
-        let bytes = NonZeroUsize::new(count * size_of::<Heart>()).unwrap_or(NonZeroUsize::MIN);
+    fn new() -> io::Result<Heart> {
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
-        let start = unsafe { mmap_anonymous(None, bytes, access, MapFlags::MAP_SHARED) }?;
-        Ok(Hearts { start: start.cast(), count })
+        Ok(Heart(unsafe { mmap_anonymous(None, Heart::BYTES, access, MapFlags::MAP_SHARED) }?))
     }
 
-    fn of(&self, index: usize) -> &AtomicU32 {
-        // SAFETY: so many are mapped as long as `self` lives, zeroed at first, page-aligned, and used by atomics only.
-        let hearts = unsafe { slice::from_raw_parts(self.start.as_ptr(), self.count) };
-        &hearts[index].0
+    fn word(&self) -> &AtomicU32 {
+        // SAFETY: the page is mapped as long as `self` lives, zeroed at first, and used by atomics only.
+        unsafe { self.0.cast().as_ref() }
+    }
+
+    /// A look at the word. True at one look, the one that finds the worker hung. Looks are counted, not time: if all were
+    /// stopped for a while, by Ctrl-Z for instance, nobody has missed more than one.
+    fn has_stopped(&self) -> bool {
+        let missed = self.word().load(Relaxed);
+        // It fails if the worker beats or rests at this very moment: then it is well.
+        let counted = missed != RESTING && self.word().compare_exchange(missed, missed + 1, Relaxed, Relaxed).is_ok();
+        counted && missed == LOOKS_IN_TIME
     }
 }
 
-impl Drop for Hearts {
+impl Drop for Heart {
     fn drop(&mut self) {
-        let bytes = (self.count * size_of::<Heart>()).max(1);
         // SAFETY: nothing borrows from the mapping any more, and nobody else unmaps it in this process.
-        let _ = unsafe { munmap(self.start.cast(), bytes) };
+        let _ = unsafe { munmap(self.0, Heart::BYTES.get()) };
     }
 }
 
@@ -570,18 +529,12 @@ const LOOKS: u32 = 10_000; // Some tenths of a second: far longer than the kerne
 
 fn wait_until_alone() -> io::Result<()> {
     for _ in 0..LOOKS {
-        if threads_of_this_process()? == 1 {
+        if fs::read_dir("/proc/self/task")?.count() == 1 {
             return Ok(());
         }
         thread::yield_now(); // Lets an ending thread finish, on one CPU too.
     }
     Err(io::Error::other("fork refused: this process has a second thread, which the child would not have"))
-}
-
-fn threads_of_this_process() -> io::Result<usize> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let count = status.lines().find_map(|line| line.strip_prefix("Threads:")?.trim().parse().ok());
-    count.ok_or_else(|| io::Error::other("/proc/self/status does not say how many threads there are"))
 }
 
 #[cfg(test)]
@@ -592,7 +545,6 @@ mod tests {
     const PATIENT: Policy = Policy {
         hung_after: Duration::MAX,
         first_wait: MS,
-        longest_wait: Duration::from_millis(5),
         most_restarts: 6,
         window: Duration::from_millis(1000),
         drain_within: Duration::MAX,
@@ -600,15 +552,16 @@ mod tests {
 
     #[test]
     fn the_first_restart_is_at_once_and_each_further_one_waits_twice_as_long_up_to_the_longest() {
-        let (mut slot, now) = (Slot::new(WhenMakerDies::End), Instant::now());
-        let waits: Vec<_> = (0..7).map(|_| slot.next_wait(now, &PATIENT)).collect();
-        let ms = |count| Some(count * MS);
-        assert_eq!(waits, [ms(0), ms(1), ms(2), ms(4), ms(5), ms(5), None]);
+        let (mut slot, now) = (Slot::new(WhenParentDies::End).unwrap(), Instant::now());
+        let policy = Policy { first_wait: Duration::from_secs(2), ..PATIENT };
+        let waits: Vec<_> = (0..7).map(|_| slot.next_wait(now, &policy)).collect();
+        let s = |count| Some(Duration::from_secs(count));
+        assert_eq!(waits, [s(0), s(2), s(4), s(8), s(10), s(10), None]);
     }
 
     #[test]
     fn only_the_restarts_within_the_window_count() {
-        let (mut slot, start) = (Slot::new(WhenMakerDies::End), Instant::now());
+        let (mut slot, start) = (Slot::new(WhenParentDies::End).unwrap(), Instant::now());
         let policy = Policy { most_restarts: 2, ..PATIENT };
         let waits = [0, 999, 999, 1000, 5000].map(|at_ms| slot.next_wait(start + at_ms * MS, &policy));
         assert_eq!(waits, [Some(Duration::ZERO), Some(MS), None, Some(MS), Some(Duration::ZERO)]);
@@ -616,12 +569,12 @@ mod tests {
 
     #[test]
     fn only_who_neither_beats_nor_rests_is_hung_and_that_is_told_once() {
-        let heart = AtomicU32::new(0);
+        let heart = Heart::new().unwrap();
         let worker = Worker { slot: 0, heart: &heart, stops: SignalFd::new(&SigSet::empty()).unwrap() };
         let looks = |before: fn(&Worker<'_>)| -> Vec<u32> {
             let hung = |_: &u32| {
                 before(&worker);
-                has_stopped(&heart)
+                heart.has_stopped()
             };
             (1..=12).filter(hung).collect()
         };
@@ -642,14 +595,14 @@ mod tests {
         assert_eq!(supervisor.next_event().unwrap(), None);
         supervisor.drain();
         let told: Vec<_> = std::iter::from_fn(|| supervisor.next_event().unwrap()).collect();
-        assert_eq!(told, [Event::Draining, Event::Drained { killed: 0 }]);
+        assert_eq!(told, [Event::Draining]);
     }
 
     #[test]
     fn a_process_with_a_second_thread_is_refused() {
         // The harness runs this in a thread of its own, beside the main one.
         // SAFETY: the worker, if there were one, would only exit.
-        let mut supervisor = unsafe { Supervisor::new(PATIENT, &[WhenMakerDies::End], |_| 0) }.unwrap();
+        let mut supervisor = unsafe { Supervisor::new(PATIENT, &[WhenParentDies::End], |_| 0) }.unwrap();
         let refused = supervisor.next_event().unwrap_err();
         assert!(refused.to_string().contains("second thread"), "{refused}");
     }

@@ -22,7 +22,7 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::{Backlog, listen};
 use nix::unistd::getpid;
 use process_demo::beneath::Root;
-use process_demo::prefork::{self, Event, Exit, Listeners, Listening, Worker};
+use process_demo::prefork::{self, Event, Listeners, Listening, Worker};
 use process_demo::shutdown::Shutdown;
 use tokio::runtime::Builder;
 
@@ -188,7 +188,7 @@ fn processes(listeners: Listeners, listening: &str, site: &'static Site, most: u
             slots[number].died();
             tell(&format!("worker {number}, process {pid}: {exit}; started again in {} ms", again_in.as_millis()));
         }
-        Event::Ended { exit: Exit::Code(0), .. } => {}
+        Event::Ended { exit, .. } if exit.success() => {}
         Event::Ended { number, pid, exit, .. } => tell(&format!("worker {number}, process {pid}: {exit} at the end")),
         Event::NotStarted { number, error, again_in } => {
             tell(&format!("worker {number} could not be started, tried again in {} ms: {error}", again_in.as_millis()));

@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use process_demo::asleep::{look_until, state_of};
 use process_demo::child::{self, Child, Exit};
 use process_demo::page::Page;
-use process_demo::supervisor::{Event, Policy, Supervisor, WhenMakerDies, Worker};
+use process_demo::supervisor::{Event, Policy, Supervisor, WhenParentDies, Worker};
 use shared::measure::SystemClock;
 use shared::number::{chosen_with_unit, count, with_unit};
 use shared::{Ruling, Stage};
@@ -24,7 +24,7 @@ use shared::{Ruling, Stage};
 use super::queue::{WORKERS, checksum};
 
 const ENOUGH: u64 = 1_000; // So many tasks more, and a worker has gone on.
-const DECLARED: [WhenMakerDies; WORKERS] = [WhenMakerDies::End, WhenMakerDies::RunOn];
+const DECLARED: [WhenParentDies; WORKERS] = [WhenParentDies::End, WhenParentDies::RunOn];
 const HUNG_AFTER: Duration = Duration::from_secs(1); // The supervisor looks four times within it.
 const AT_MOST_NS: u64 = 60_000_000_000; // A worker also ends if nobody is left to tell it.
 

@@ -10,7 +10,7 @@ use std::{io, slice};
 use anyhow::{Context, Result};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::sys::prctl::set_dumpable;
-use process_demo::supervisor::{Event, Policy, Supervisor, WhenMakerDies, Worker};
+use process_demo::supervisor::{Event, Policy, Supervisor, WhenParentDies, Worker};
 use shared::measure::SystemClock;
 
 pub const WORKERS: usize = 2; // One fails, one goes on; on two CPUs the supervisor then has to fight for neither.
@@ -62,7 +62,7 @@ impl Trouble {
         let tasks = in_shared_memory(self.tasks).context("mapping a table of tasks")?;
         let work = |worker: &Worker<'_>| self.work(worker, tasks, clock);
         // SAFETY: the workers use the tasks by atomics, and memory of their own; nothing in shared memory is owned.
-        let supervisor = unsafe { Supervisor::new(self.policy, &[WhenMakerDies::End; WORKERS], work) };
+        let supervisor = unsafe { Supervisor::new(self.policy, &[WhenParentDies::End; WORKERS], work) };
         let mut supervisor = supervisor.context("preparing a supervisor")?;
         let mut events = Vec::new();
         while let Some(event) = supervisor.next_event().context("supervising")? {

@@ -113,7 +113,7 @@ pub fn stop(stage: &mut Stage) -> Result<Outcome> {
          passed the signal on.",
     );
     let by_themselves = stop.ended(|exit| exit.success());
-    let orderly = by_themselves == WORKERS && stop.events.ends_with(&[Event::Drained { killed: 0 }]);
+    let orderly = by_themselves == WORKERS && stop.count(|event| matches!(event, Event::Hung { .. })) == 0;
     let none_lost = stop.begun == stop.done && stop.begun < tasks;
     let [begun, done, all] = [stop.begun, stop.done, tasks].map(|number| count(number as u64));
     let says = "No task begun before SIGTERM is lost: each worker finishes its own, and ends by itself";
