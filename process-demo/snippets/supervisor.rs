@@ -294,9 +294,11 @@ impl<'a> Supervisor<'a> {
     /// // SAFETY: nothing alive here owns anything in shared memory.
     /// let mut supervisor = unsafe { Supervisor::new(policy, &[WhenParentDies::End], deaf) }.unwrap();
     /// assert!(matches!(supervisor.next_event().unwrap(), Some(Event::Started { .. })));
+    /// let asked = std::time::Instant::now();
     /// supervisor.drain();
     /// let log: Vec<_> = std::iter::from_fn(|| supervisor.next_event().unwrap()).collect();
     /// assert!(matches!(log[..], [Event::Draining, Event::Hung { .. }, Event::Ended { .. }]));
+    /// assert!(asked.elapsed() < policy.hung_after); // It was killed as late, not for its missing heartbeat.
     /// ```
     pub fn drain(&mut self) {
         if self.is_draining {
