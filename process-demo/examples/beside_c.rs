@@ -1,4 +1,4 @@
-//! Do our ways to start a thread and a process cost what they cost in C?
+//! Do a thread's and a process's start cost in Rust what they cost in C?
 //!
 //! Compiles `beside_c.c`, runs it and this program's own loops in turn, pinned to one CPU and each in a fresh process,
 //! and prints the medians of the ratios. `cargo run --release -p process-demo --example beside_c`
@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 use std::{env, io};
 
 use anyhow::{Context, Result, ensure};
-use process_demo::{start, system_calls};
+use process_demo::start;
 use shared::Placement;
 use shared::measure::{Pinning, SystemClock};
 use shared::number::{three_digits, with_unit};
@@ -20,7 +20,7 @@ const STARTS: u64 = 3000; // Some tenths of a second in each process: its own st
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let done = match &arguments[..] {
-        [way, count] => print_own_cost(way, count),
+        [what, count] => print_own_cost(what, count),
         _ => compare(),
     };
     match done {
@@ -33,9 +33,9 @@ fn main() -> ExitCode {
 }
 
 /// What the C program does, by the same words: start so many, print the nanoseconds of one.
-fn print_own_cost(way: &str, count: &str) -> Result<()> {
+fn print_own_cost(what: &str, count: &str) -> Result<()> {
     const VALUE: u8 = 42;
-    let start: fn(u8) -> io::Result<u8> = match way {
+    let start: fn(u8) -> io::Result<u8> = match what {
         "fork" => start::fork,
         "pthread" => start::pthread,
         _ => start::thread,
@@ -60,53 +60,39 @@ fn compare() -> Result<()> {
     let like_rust = compile(folder, "beside_c_like_rust", &["-Wl,-z,now", "-Wl,--no-as-needed", "-lgcc_s"])?;
     let pinning = Pinning::of(Placement::SameCpu).context("no usable CPU")?;
     let _pinned = pinning.own.pin()?; // All programs inherit it, and so does all that they start.
-    for (way, of_c, in_c, built) in [
+    for (what, of_c, in_c, built) in [
         ("fork", "fork", &plain, "built plainly"),
         ("fork", "fork", &like_rust, "linked as Rust links"),
         ("pthread", "pthread", &plain, "built plainly"),
         ("thread", "pthread", &plain, "built plainly"),
     ] {
-        let rounds = in_turn((&ours, way), (in_c, of_c))?;
+        let rounds = in_turn((&ours, what), (in_c, of_c))?;
         let Ratio { ratio, low, high, .. } = stats::ratio(&rounds.0, &rounds.1);
         let (own_ns, c_ns) = (stats::median(&rounds.0).value, stats::median(&rounds.1).value);
         let [ratio, low, high] = [Some(ratio), low, high].map(|value| value.map_or("none".to_owned(), three_digits));
         println!(
-            "{way:8} {} beside {} for C's {of_c} {built}: {ratio} times as long (99 % interval {low} to {high})",
+            "{what:8} {} beside {} for C's {of_c} {built}: {ratio} times as long (99 % interval {low} to {high})",
             with_unit("ns", own_ns),
             with_unit("ns", c_ns),
         );
-    }
-    match (system_calls_of(start::thread), system_calls_of(start::pthread)) {
-        (Ok(std), Ok(bare)) => println!(
-            "std's thread makes {std} system calls, a bare pthread {bare}: std gives each thread a second stack, on which \
-             an overflow of the first can be reported"
-        ),
-        (Err(why), _) | (_, Err(why)) => println!("the system calls could not be counted: {why}"),
     }
     Ok(())
 }
 
 /// Both programs' nanoseconds of a start, by round.
-fn in_turn((ours, way): (&Path, &str), (in_c, of_c): (&Path, &str)) -> Result<(Vec<f64>, Vec<f64>)> {
+fn in_turn((ours, what): (&Path, &str), (in_c, of_c): (&Path, &str)) -> Result<(Vec<f64>, Vec<f64>)> {
     let mut rounds = (Vec::new(), Vec::new());
     for pair in 0..PAIRS {
-        // Every second time the other way round: a drift hits both alike.
+        // Every second time in the other order: a drift hits both alike.
         if pair % 2 == 0 {
-            rounds.0.push(cost_ns(ours, way)?);
+            rounds.0.push(cost_ns(ours, what)?);
             rounds.1.push(cost_ns(in_c, of_c)?);
         } else {
             rounds.1.push(cost_ns(in_c, of_c)?);
-            rounds.0.push(cost_ns(ours, way)?);
+            rounds.0.push(cost_ns(ours, what)?);
         }
     }
     Ok(rounds)
-}
-
-fn system_calls_of(start: fn(u8) -> io::Result<u8>) -> io::Result<u64> {
-    start(0)?; // What only a process's first thread needs is not to be counted; the child inherits it.
-    // SAFETY: the child starts a thread and waits for it; nothing here is in shared memory.
-    let calls = unsafe { system_calls::count(|| assert!(start(0).is_ok())) }?;
-    Ok(calls.own.values().chain(calls.created.values()).sum())
 }
 
 fn compile(folder: &Path, name: &str, options: &[&str]) -> Result<PathBuf> {
@@ -119,8 +105,8 @@ fn compile(folder: &Path, name: &str, options: &[&str]) -> Result<PathBuf> {
     Ok(program)
 }
 
-fn cost_ns(program: &Path, way: &str) -> Result<f64> {
-    let output = Command::new(program).args([way, &STARTS.to_string()]).output().context("starting a program")?;
-    ensure!(output.status.success(), "{} {way} failed: {}", program.display(), output.status);
+fn cost_ns(program: &Path, what: &str) -> Result<f64> {
+    let output = Command::new(program).args([what, &STARTS.to_string()]).output().context("starting a program")?;
+    ensure!(output.status.success(), "{} {what} failed: {}", program.display(), output.status);
     Ok(String::from_utf8(output.stdout)?.trim().parse()?)
 }

@@ -10,7 +10,7 @@
 //!
 //! What it does not do: guard against the administrator: a hard link in the root is a file of the root; so is what is
 //! mounted there; and a device in the root is opened before it is refused. It has no time-out: a file system that hangs
-//! keeps it waiting for ever. `has_still` looks at the last part of the path alone, so it follows a link in the middle.
+//! keeps it waiting for ever.
 //!
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use std::io::Read;
@@ -35,12 +35,11 @@ use std::fs::{File, Metadata};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{fmt, io};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
-use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::Mode;
 
 /// The path below the root that the target of a request names: without its query, percent-decoded, and with `index.html`
 /// where it ends with a slash.
@@ -74,7 +73,7 @@ pub fn path_of(target: &str) -> Result<Cow<'_, Path>, Refusal> {
 #[derive(Debug)]
 pub struct Root {
     directory: OwnedFd,
-    way: Way,
+    lookup: Lookup,
 }
 
 impl Root {
@@ -86,7 +85,7 @@ impl Root {
         let directory = nix::fcntl::open(directory, DIRECTORY, Mode::empty())?;
         // Kernels before 5.6 do not have the call, and some sandboxes forbid it.
         let in_one_call = openat2(&directory, ".", OpenHow::new().flags(DIRECTORY).resolve(INSIDE)).is_ok();
-        Ok(Root { directory, way: if in_one_call { Way::InOneCall } else { Way::StepByStep } })
+        Ok(Root { directory, lookup: if in_one_call { Lookup::InOneCall } else { Lookup::StepByStep } })
     }
 
     /// Opens a regular file for reading, without following any symbolic link; never blocks, not on a FIFO either.
@@ -97,9 +96,9 @@ impl Root {
         if !path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
             return Err(Refusal::Missing); // `a/../b` may exist, but who sends that wants to know something else.
         }
-        let opened = match self.way {
-            Way::InOneCall => in_one_call(self.directory.as_fd(), path),
-            Way::StepByStep => step_by_step(self.directory.as_fd(), path),
+        let opened = match self.lookup {
+            Lookup::InOneCall => in_one_call(self.directory.as_fd(), path),
+            Lookup::StepByStep => step_by_step(self.directory.as_fd(), path),
         };
         let file = File::from(opened.map_err(Refusal::from)?);
         let metadata = file.metadata().map_err(Refusal::Failed)?; // Of what is open, not of what the path names by now.
@@ -111,16 +110,6 @@ impl Root {
     }
 }
 
-impl Root {
-    /// Whether the path still leads to the file of the stamp, in the same state: by one system call, which opens nothing.
-    ///
-    /// It says yes of no other file than the one that `open` found, and only while that has not changed, nor who may
-    /// read it: so what was read of it then may be used instead of reading it again.
-    pub fn has_still(&self, path: &Path, stamp: &Stamp) -> bool {
-        fstatat(&self.directory, path, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|now| Stamp::of(&now) == *stamp)
-    }
-}
-
 /// A regular file, open for reading at its start.
 #[derive(Debug)]
 pub struct Found {
@@ -128,40 +117,6 @@ pub struct Found {
     pub file: File,
     /// Its size and the time of its last change, among others, when it was opened.
     pub metadata: Metadata,
-}
-
-impl Found {
-    /// What this state of the file is known by, as long as nobody changes it; none if it was changed a moment ago, since
-    /// a further change at the same tick of the file system's clock would not show.
-    pub fn stamp(&self) -> Option<Stamp> {
-        const TICK: Duration = Duration::from_secs(2); // The coarsest clock of a file system in use, FAT's.
-        let stamp = Stamp::of(&fstat(&self.file).ok()?);
-        let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(stamp.changed.0).ok()?);
-        let quiet_since = SystemTime::now().checked_sub(TICK)?;
-        (changed < quiet_since).then_some(stamp)
-    }
-}
-
-/// Which file it is, how long it is and when it was changed: its device and inode, its size, its two times.
-///
-/// A change through a shared memory mapping sets the times late, at the latest when it is written to the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    identity: (u64, u64),
-    bytes: i64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(file: &FileStat) -> Stamp {
-        Stamp {
-            identity: (file.st_dev, file.st_ino),
-            bytes: file.st_size,
-            modified: (file.st_mtime, file.st_mtime_nsec),
-            changed: (file.st_ctime, file.st_ctime_nsec),
-        }
-    }
 }
 
 /// Why there is no file.
@@ -196,7 +151,7 @@ impl std::error::Error for Refusal {}
 impl From<Errno> for Refusal {
     fn from(error: Errno) -> Refusal {
         match error {
-            // ELOOP: a symbolic link; EXDEV: a way out; ENOTDIR: a file, or a link, where a directory should be.
+            // ELOOP: a symbolic link; EXDEV: a path that leads out; ENOTDIR: a file, or a link, where a directory should be.
             Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EXDEV | Errno::ENAMETOOLONG => Refusal::Missing,
             // ENXIO: a socket, or a device that is not plugged in.
             Errno::EACCES | Errno::EPERM | Errno::ENXIO => Refusal::Forbidden,
@@ -207,7 +162,7 @@ impl From<Errno> for Refusal {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Way {
+enum Lookup {
     InOneCall,
     StepByStep,
 }
@@ -267,7 +222,7 @@ mod tests {
     const OURS: &str = "ours";
     const SECRET: &str = "secret";
 
-    /// A root with what a server may have, beside a secret; the root is opened both ways.
+    /// A root with what a server may have, beside a secret; the root is opened with both lookups.
     fn site() -> (TempDir, [Root; 2]) {
         let place = tempfile::tempdir().unwrap();
         let at = |name: &str| place.path().join(name);
@@ -290,7 +245,7 @@ mod tests {
         symlink("/proc/self/root", at("root/magic")).unwrap();
         mkfifo(&at("root/fifo"), Mode::S_IRWXU).unwrap();
         let root = Root::new(&at("root")).unwrap();
-        let step_by_step = Root { way: Way::StepByStep, ..Root::new(&at("root")).unwrap() };
+        let step_by_step = Root { lookup: Lookup::StepByStep, ..Root::new(&at("root")).unwrap() };
         (place, [root, step_by_step])
     }
 
@@ -391,37 +346,6 @@ mod tests {
             }
         };
         thread::scope(|s| s.spawn(look).join().unwrap());
-    }
-
-    #[test]
-    fn a_stamp_is_of_one_state_of_one_file() {
-        let (place, roots) = site();
-        let at = |name: &str| place.path().join("root").join(name);
-        let path = Path::new("folder/file");
-        let found = || roots[0].open(path).unwrap();
-        assert_eq!(found().stamp(), None, "it was changed a moment ago");
-        let stamp = Stamp::of(&fstat(found().file).unwrap());
-        let has_still = || roots.iter().all(|root| root.has_still(path, &stamp));
-        assert!(has_still());
-        fs::rename(at("folder/file"), at("away")).unwrap();
-        assert!(!has_still(), "it is gone");
-        fs::write(at("folder/file"), OURS).unwrap();
-        assert!(!has_still(), "it is another file");
-        symlink("../away", at("link-to-it")).unwrap();
-        fs::rename(at("link-to-it"), at("folder/file")).unwrap();
-        assert!(!has_still(), "it is a link to the file");
-    }
-
-    #[test]
-    fn a_file_left_alone_for_a_while_has_a_stamp() {
-        let program = std::env::current_exe().unwrap();
-        let root = Root::new(program.parent().unwrap()).unwrap();
-        let path = Path::new(program.file_name().unwrap());
-        let found = root.open(path).unwrap();
-        let age = found.metadata.modified().unwrap().elapsed().unwrap_or_default();
-        let stamp = found.stamp();
-        assert!(stamp.is_some() || age < Duration::from_secs(60), "{age:?}");
-        assert!(stamp.is_none_or(|stamp| root.has_still(path, &stamp)));
     }
 
     #[test]

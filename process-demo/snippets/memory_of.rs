@@ -37,7 +37,6 @@
 //! ```
 #![allow(dead_code)] // Whoever pastes this may not need all of it.
 
-use std::iter::Sum;
 use std::ops::Add;
 use std::{fs, io};
 
@@ -92,7 +91,7 @@ pub fn of(pid: Pid) -> io::Result<Memory> {
 /// # Errors
 /// As for `of`, if it fails for one of them.
 pub fn of_family(pids: &[Pid]) -> io::Result<Memory> {
-    pids.iter().map(|&pid| of(pid)).sum()
+    pids.iter().try_fold(Memory::default(), |sum, &pid| Ok(sum + of(pid)?))
 }
 
 impl Add for Memory {
@@ -106,12 +105,6 @@ impl Add for Memory {
             swap_bytes: self.swap_bytes + other.swap_bytes,
             page_table_bytes: self.page_table_bytes + other.page_table_bytes,
         }
-    }
-}
-
-impl Sum for Memory {
-    fn sum<I: Iterator<Item = Memory>>(all: I) -> Memory {
-        all.fold(Memory::default(), Memory::add)
     }
 }
 
@@ -154,7 +147,7 @@ mod tests {
             page_table_bytes: kib(52),
         };
         assert_eq!(sums_in(&format!("{one}{other}"), STATUS), Some(both));
-        assert_eq!([both, both].into_iter().sum::<Memory>().rss_bytes, kib(24));
+        assert_eq!((both + both).rss_bytes, kib(24));
     }
 
     #[test]

@@ -109,6 +109,11 @@ impl Listeners {
         self.address
     }
 
+    /// The listener itself, for a server that does without worker processes; none if each was to have its own.
+    pub fn into_shared(self) -> Option<TcpListener> {
+        if self.listening == Listening::Shared { self.socket } else { None }
+    }
+
     /// For a worker's process; the copy here is to be closed. As long as there is one, the kernel goes on dealing
     /// connections out to it, alive or dead.
     fn of_a_worker(&self) -> io::Result<TcpListener> {
@@ -194,8 +199,7 @@ pub unsafe fn serve(
     while !family.running().is_empty() {
         family.wait(None, drain_end)?;
         family.attend_all()?;
-        if drain_end.is_some_and(|at| at <= Instant::now()) {
-            drain_end = None;
+        if drain_end.take_if(|at| *at <= Instant::now()).is_some() {
             killed = family.running().len();
             family.send(Signal::SIGKILL);
         }

@@ -81,7 +81,7 @@
 //! ```
 #![allow(dead_code)] // Whoever pastes this may not need all of it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -176,7 +176,8 @@ pub fn read_only_beneath(directories: &[&Path]) -> io::Result<State> {
     // SAFETY: the call has just made this descriptor, and nobody else has it.
     let rules = unsafe { OwnedFd::from_raw_fd(Errno::result(rules)? as i32) };
     for directory in directories {
-        let place = open_path(directory)?;
+        let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+        let place = File::options().read(true).custom_flags(flags).open(directory)?;
         let rule = PathBeneath { allowed: READ_FILE | READ_DIRECTORY, parent: place.as_raw_fd() };
         // SAFETY: both descriptors are open, and the rule, which the kernel copies, lives until the call returns.
         let added = unsafe {
@@ -248,11 +249,6 @@ fn handled_access(version: c_long) -> u64 {
     (1 << rights) - 1
 }
 
-fn open_path(directory: &Path) -> io::Result<File> {
-    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
-    OpenOptions::new().read(true).custom_flags(flags).open(directory)
-}
-
 // The architecture's number in linux/audit.h. Calls of one machine have other numbers on another, and an x86-64 program can
 // make a 32-bit machine's calls: a filter that does not ask whose number it sees lets those through.
 const ARCHITECTURE: Option<u32> = if cfg!(all(target_arch = "x86_64", target_pointer_width = "64")) {
@@ -301,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_confined_thread_opens_nothing_and_its_maker_everything() {
+    fn a_confined_thread_opens_nothing_and_its_parent_everything() {
         let confined = std::thread::spawn(|| {
             no_new_privileges().unwrap();
             let calls = [libc::SYS_write, libc::SYS_munmap, libc::SYS_madvise, libc::SYS_futex, libc::SYS_exit];

@@ -40,7 +40,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -195,19 +195,13 @@ const DRAINING: usize = 1 << (usize::BITS - 1);
 fn wait_for(descriptor: BorrowedFd<'_>, deadline: Option<Instant>) -> io::Result<bool> {
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let timeout = left.map_or(PollTimeout::NONE, whole_milliseconds);
-        match poll(&mut [PollFd::new(descriptor, PollFlags::POLLIN)], timeout) {
+        match ppoll(&mut [PollFd::new(descriptor, PollFlags::POLLIN)], left.map(Into::into), None) {
             Ok(0) if left == Some(Duration::ZERO) => return Ok(false),
             Ok(0) | Err(Errno::EINTR) => {}
             Ok(_) => return Ok(true),
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-/// Rounded up, so that a wait never ends before its time and then spins.
-fn whole_milliseconds(left: Duration) -> PollTimeout {
-    PollTimeout::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(PollTimeout::MAX)
 }
 
 #[cfg(test)]

@@ -58,15 +58,17 @@ use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::mem::{ManuallyDrop, forget};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::{fmt, fs, io, thread};
+use std::process::ExitStatus;
+use std::{fs, io, thread};
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{ForkResult, Pid, getpid, getppid};
 
 /// Forks a child that writes to a new file beside `target`, brings it to the disk, and renames it to `target`; returns at
@@ -145,10 +147,11 @@ impl Snapshot {
         let mut told = Vec::new();
         self.report.read_to_end(&mut told)?; // The pipe ends with the child.
         let writer = ManuallyDrop::new(self.writer); // Once reaped, its number may be another's: nothing must kill that.
-        match reap(writer.pid)? {
-            Exit::Code(code) if code == i32::from(SAVED) => Ok(()),
-            Exit::Code(code) if code == i32::from(FAILED) => Err(heard(&told)),
-            exit => Err(io::Error::other(format!("the snapshot's writer did not finish: {exit}"))),
+        let exit = exit_status(writer.pid)?;
+        match exit.code().map(u8::try_from) {
+            Some(Ok(SAVED)) => Ok(()),
+            Some(Ok(FAILED)) => Err(heard(&told)),
+            _ => Err(io::Error::other(format!("the snapshot's writer did not finish: {exit}"))),
         }
     }
 }
@@ -171,7 +174,7 @@ impl Drop for Writer {
         // A later child of the same parent has a copy of this handle; its drop must not end a sibling.
         if getpid() == self.parent {
             let _ = kill(self.pid, Signal::SIGKILL); // Not reaped yet, so the number is still its own.
-            let _ = reap(self.pid);
+            let _ = exit_status(self.pid);
         }
     }
 }
@@ -180,24 +183,24 @@ impl Drop for Writer {
 #[derive(Debug)]
 struct Partial {
     path: PathBuf,
-    maker: Pid,
+    parent: Pid,
 }
 
 impl Partial {
     fn create(target: &Path) -> io::Result<(Partial, File)> {
-        let maker = getpid();
+        let parent = getpid();
         let mut name = target.file_name().map(OsString::from).ok_or(io::ErrorKind::InvalidInput)?;
-        name.push(format!(".{maker}.partial"));
+        name.push(format!(".{parent}.partial"));
         let path = target.with_file_name(name);
         let _ = fs::remove_file(&path); // Of an earlier process of this number that was killed with its child.
         let file = File::options().write(true).create_new(true).open(&path)?;
-        Ok((Partial { path, maker }, file))
+        Ok((Partial { path, parent }, file))
     }
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if getpid() == self.maker {
+        if getpid() == self.parent {
             let _ = fs::remove_file(&self.path); // A complete one has another name by now.
         }
     }
@@ -229,22 +232,6 @@ fn heard(told: &[u8]) -> io::Error {
     }
 }
 
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Exit {
-    Code(i32),
-    Signal(Signal),
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Exit::Code(code) => write!(f, "exit code {code}"),
-            Exit::Signal(signal) => write!(f, "ended by {signal}"),
-        }
-    }
-}
-
 const PANICKED: u8 = 101; // What a Rust program exits with when its main thread panics.
 
 fn value_of(work: impl FnOnce() -> u8) -> u8 {
@@ -266,12 +253,13 @@ fn wait_until_alone() -> io::Result<()> {
     Err(io::Error::other("fork refused: this process has a second thread, which the child would not have"))
 }
 
-fn reap(pid: Pid) -> io::Result<Exit> {
+fn exit_status(pid: Pid) -> io::Result<ExitStatus> {
+    let mut status = 0;
     loop {
-        match waitpid(pid, None) {
-            Ok(WaitStatus::Exited(_, code)) => return Ok(Exit::Code(code)),
-            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(Exit::Signal(signal)),
-            Ok(_) | Err(Errno::EINTR) => {} // A tracer would see stops; a handler may interrupt the wait.
+        // SAFETY: the kernel writes one number, which lives here.
+        match Errno::result(unsafe { libc::waitpid(pid.as_raw(), &mut status, 0) }) {
+            Ok(_) => return Ok(ExitStatus::from_raw(status)),
+            Err(Errno::EINTR) => {} // A handler may interrupt the wait.
             Err(error) => return Err(error.into()),
         }
     }

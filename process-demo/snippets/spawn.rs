@@ -167,7 +167,7 @@ fn parse_role(told: &str) -> Option<(Pid, RawFd, WithParent, &str)> {
     let (parent, descriptors) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let with_parent = [WithParent::End, WithParent::LiveOn];
     let word = words.next()?;
-    let with_parent = with_parent.into_iter().find(|way| format!("{way:?}") == word)?;
+    let with_parent = with_parent.into_iter().find(|variant| format!("{variant:?}") == word)?;
     Some((Pid::from_raw(parent), descriptors, with_parent, words.next()?))
 }
 

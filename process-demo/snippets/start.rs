@@ -2,7 +2,7 @@
 //!
 //! Needs: nix 0.31 (process, sched, signal)
 //! Runs on: Linux
-//! Instead: std::thread and std::process::Command for work; this one compares seven ways to start something.
+//! Instead: std::thread and std::process::Command for work; this one compares seven calls that start something.
 //!
 //! Each function can be called from any thread: between fork and exec or exit, the child calls nothing that needs a lock
 //! or memory.
@@ -120,7 +120,7 @@ pub unsafe fn vfork_and_exec(program: &CStr) -> io::Result<u8> {
     let arguments = [program.as_ptr(), ptr::null()];
     let become_it = || -> isize {
         let no_environment = [ptr::null()];
-        // SAFETY: both lists end with a null pointer, and their strings live on: the maker stands still meanwhile.
+        // SAFETY: both lists end with a null pointer, and their strings live on: the parent stands still meanwhile.
         unsafe {
             libc::execve(program.as_ptr(), arguments.as_ptr(), no_environment.as_ptr());
             libc::_exit(NOT_RUN) // Only reached if the program could not be run.
@@ -128,7 +128,7 @@ pub unsafe fn vfork_and_exec(program: &CStr) -> io::Result<u8> {
     };
     let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
     // SAFETY: the child has a stack of its own, calls only `execve` and `_exit`, and writes nothing but errno; the
-    // maker continues, and frees the stack, after that.
+    // parent continues, and frees the stack, after that.
     let child = unsafe { clone(Box::new(become_it), &mut stack, flags, Some(libc::SIGCHLD)) }?;
     exit_code(child)
 }

@@ -360,8 +360,9 @@ impl<'a> Supervisor<'a> {
     }
 
     fn kill_who_hangs(&mut self) {
-        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
-        let (looks, drain_ends) = (is_due(self.next_look), is_due(self.drain_end));
+        let now = Instant::now();
+        let looks = self.next_look.is_some_and(|at| at <= now);
+        let drain_ends = self.drain_end.take_if(|at| *at <= now).is_some();
         for (index, slot) in self.slots.iter().enumerate() {
             let State::Running(pid) = slot.state else { continue };
             if drain_ends || looks && slot.heart.has_stopped() {
@@ -370,10 +371,7 @@ impl<'a> Supervisor<'a> {
             }
         }
         if looks {
-            self.next_look = Instant::now().checked_add(self.policy.hung_after / LOOKS_IN_TIME);
-        }
-        if drain_ends {
-            self.drain_end = None;
+            self.next_look = now.checked_add(self.policy.hung_after / LOOKS_IN_TIME);
         }
     }
 

@@ -1,10 +1,11 @@
 //! Does the server hold thousands of idle connections, and at what price?
 
-use std::fs;
 use std::net::TcpStream;
+use std::{fs, io};
 
 use anyhow::Result;
 use nix::unistd::Pid;
+use process_demo::memory_of;
 use shared::number::{chosen_with_unit, count, with_unit};
 
 use crate::servers::Server;
@@ -14,17 +15,13 @@ use crate::{kills, wrk};
 pub fn hold(server: &Server, wanted: usize) -> Result<()> {
     let before_bytes = pss_bytes(server.pid());
     let mut held: Vec<TcpStream> = Vec::new();
-    let mut refusal = None;
-    while held.len() < wanted {
-        let connection = TcpStream::connect(server.address).and_then(|stream| kills::ask(&stream).map(|()| stream));
-        match connection {
-            Ok(stream) => held.push(stream),
-            Err(error) => {
-                refusal = Some(error);
-                break;
-            }
-        }
-    }
+    let mut connect = || -> io::Result<()> {
+        let stream = TcpStream::connect(server.address)?;
+        kills::ask(&stream)?;
+        held.push(stream);
+        Ok(())
+    };
+    let refusal = (0..wanted).find_map(|_| connect().err());
     let while_held_bytes = pss_bytes(server.pid());
     let threads: usize = family(server.pid()).into_iter().map(threads_of).sum();
     let load = if wrk::is_here() { Some(wrk::ask(server, crate::NAME, 1)?) } else { None };
@@ -70,10 +67,5 @@ fn threads_of(pid: Pid) -> usize {
 
 /// Of the whole family; each shared page is divided among those that have it, so the sum is true.
 fn pss_bytes(pid: Pid) -> f64 {
-    let of = |pid: Pid| -> Option<f64> {
-        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-        Some(line.trim().strip_suffix(" kB")?.parse::<f64>().ok()? * 1024.0)
-    };
-    family(pid).into_iter().filter_map(of).sum()
+    memory_of::of_family(&family(pid)).map_or(0.0, |memory| memory.pss_bytes as f64)
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, sleep};
 use std::time::Duration;
 
@@ -17,37 +17,27 @@ const CLIENTS: usize = 16;
 const BETWEEN_KILLS: Duration = Duration::from_millis(100);
 
 /// What happened to the requests of the clients.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Tally {
-    answered: u64,
+    answered: AtomicU64,
     /// No connection came about.
-    refused: u64,
+    refused: AtomicU64,
     /// A new connection ended before its first answer.
-    lost_new: u64,
+    lost_new: AtomicU64,
     /// A connection that had been answered before ended before this answer.
-    lost_open: u64,
-    other: u64,
-}
-
-impl Tally {
-    fn and(self, more: Tally) -> Tally {
-        Tally {
-            answered: self.answered + more.answered,
-            refused: self.refused + more.refused,
-            lost_new: self.lost_new + more.lost_new,
-            lost_open: self.lost_open + more.lost_open,
-            other: self.other + more.other,
-        }
-    }
+    lost_open: AtomicU64,
+    other: AtomicU64,
 }
 
 /// Clients ask as fast as they can for so many seconds, connecting again whenever they lose a connection, while one
 /// worker after the other is killed.
 pub fn count(server: &Server, seconds: u32) {
-    let stop = AtomicBool::new(false);
-    let (total, killed) = thread::scope(|s| {
-        let clients: Vec<_> = (0..CLIENTS).map(|_| s.spawn(|| client(server.address, &stop))).collect();
-        let mut killed = 0;
+    let (tally, stop) = (Tally::default(), AtomicBool::new(false));
+    let mut killed = 0;
+    thread::scope(|s| {
+        for _ in 0..CLIENTS {
+            s.spawn(|| client(server.address, &tally, &stop));
+        }
         for turn in 0..seconds as usize * 10 {
             sleep(BETWEEN_KILLS); // The rate at which workers die is what this is about.
             let workers = children(server.pid());
@@ -56,54 +46,39 @@ pub fn count(server: &Server, seconds: u32) {
             }
         }
         stop.store(true, Relaxed); // Publishes nothing: the clients only end.
-        let tallies = clients.into_iter().map(|client| client.join().unwrap());
-        (tallies.fold(Tally::default(), Tally::and), killed)
     });
     println!(
         "{}: {killed} workers killed in {seconds} s under {CLIENTS} busy connections: {} requests answered, {} connections \
          refused, {} requests lost on open connections and {} on new ones; {} other errors.",
         server.name,
-        counted(total.answered),
-        total.refused,
-        total.lost_open,
-        total.lost_new,
-        total.other,
+        counted(tally.answered.into_inner()),
+        tally.refused.into_inner(),
+        tally.lost_open.into_inner(),
+        tally.lost_new.into_inner(),
+        tally.other.into_inner(),
     );
 }
 
-fn client(address: SocketAddr, stop: &AtomicBool) -> Tally {
-    let mut tally = Tally::default();
+fn client(address: SocketAddr, tally: &Tally, stop: &AtomicBool) {
     while !stop.load(Relaxed) {
-        let stream = match TcpStream::connect(address) {
-            Ok(stream) => stream,
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                tally.refused += 1;
-                continue;
-            }
-            Err(_) => {
-                tally.lost_new += 1; // The kernel had accepted it already, and reset it again.
-                continue;
-            }
-        };
         let mut answered = 0;
-        let error = loop {
-            match ask(&stream) {
-                Ok(()) => answered += 1,
-                Err(error) => break error,
+        let ended = TcpStream::connect(address).and_then(|stream| {
+            while !stop.load(Relaxed) {
+                ask(&stream)?;
+                answered += 1;
             }
-            if stop.load(Relaxed) {
-                tally.answered += answered;
-                return tally;
-            }
+            Ok(())
+        });
+        tally.answered.fetch_add(answered, Relaxed);
+        let Err(error) = ended else { return };
+        let what = match error.kind() {
+            ErrorKind::ConnectionRefused => &tally.refused,
+            ErrorKind::InvalidData => &tally.other,
+            _ if answered == 0 => &tally.lost_new, // Or the kernel had accepted it already, and reset it again.
+            _ => &tally.lost_open,
         };
-        tally.answered += answered;
-        match error.kind() {
-            ErrorKind::InvalidData => tally.other += 1,
-            _ if answered == 0 => tally.lost_new += 1,
-            _ => tally.lost_open += 1,
-        }
+        what.fetch_add(1, Relaxed);
     }
-    tally
 }
 
 /// One request and its whole answer.

@@ -59,12 +59,8 @@ fn main() -> Result<()> {
         race(&options, &format!("/{MEMORY}: ours from memory, nginx by `return 200`"), MEMORY, &engines)?;
         let all: Vec<&Server> = servers.iter().collect();
         let files = locked_version("tower-http");
-        race(
-            &options,
-            &format!("/{NAME}: a file, ours by tower-http {files}, which reads it anew each time"),
-            NAME,
-            &all,
-        )?;
+        let title = format!("/{NAME}: a file, ours by tower-http {files}, which reads it anew each time");
+        race(&options, &title, NAME, &all)?;
     } else {
         println!("wrk is not installed, so nothing can be compared: the package of that name brings it.");
     }
@@ -84,10 +80,8 @@ fn start_all(place: &Path, root: &Path) -> Result<Vec<Server>> {
     for model in OURS {
         servers.push(Server::ours(model, root)?);
     }
-    for start in
-        [servers::nginx, servers::nginx_sendfile, servers::nginx_cache, servers::apache_worker, servers::apache_prefork]
-    {
-        match start(place, root)? {
+    for started in servers::others(place, root) {
+        match started? {
             Ok(server) => servers.push(server),
             Err(missing) => println!("{missing}"),
         }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 use std::{env, fs, io};
@@ -41,7 +41,8 @@ impl Server {
         command.args(["--quiet", "--listen", "127.0.0.1:0", "--model", model]);
         command.args(["--workers", &WORKERS.to_string(), "--root"]).arg(root);
         let mut process = spawn(command.stderr(Stdio::piped())).with_context(|| program.display().to_string())?;
-        let said = first_line(&mut process)?;
+        let mut said = String::new();
+        BufReader::new(process.stderr.as_mut().context("its standard error")?).read_line(&mut said)?;
         let address = said.split_whitespace().find_map(|word| word.trim_end_matches([',', '.', ';']).parse().ok());
         Ok(Server {
             name: model.to_owned(),
@@ -68,7 +69,7 @@ impl Server {
         Ok(head.to_owned())
     }
 
-    /// Waits until it answers; a foreign program says in no other way that it is ready.
+    /// Waits until it answers; a foreign program says by nothing else that it is ready.
     fn started(mut self) -> Started {
         for _ in 0..TRIES {
             if TcpStream::connect(self.address).is_ok() {
@@ -81,45 +82,33 @@ impl Server {
         }
         bail!("{} does not answer", self.name)
     }
-
-    fn stop(&mut self) -> Result<ExitStatus> {
-        kill(self.pid(), Signal::SIGTERM)?; // Not waited for yet, so the number is still its own.
-        Ok(self.process.wait()?)
-    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Err(error) = self.stop() {
-            eprintln!("{}: {error}", self.name);
-        }
+        let _ = kill(self.pid(), Signal::SIGTERM); // Not waited for yet, so the number is still its own.
+        let _ = self.process.wait();
     }
 }
 
 const TRIES: u32 = 500; // Of 10 ms each.
 
-/// As Debian has it: the file is sent by the kernel.
-pub fn nginx_sendfile(place: &Path, root: &Path) -> Started {
-    start_nginx("nginx (sendfile)", "sendfile on;", place, root)
-}
+const NGINX: [(&str, &str); 3] = [
+    ("nginx", "sendfile off;"), // Faster on a file that is so small: one system call sends head and text.
+    ("nginx (sendfile)", "sendfile on;"), // As Debian has it: the file is sent by the kernel.
+    // With files kept open for a second; ours are opened for each request.
+    ("nginx (file cache)", "sendfile off; open_file_cache max=1000; open_file_cache_valid 1s;"),
+];
+const APACHE: [(&str, &str); 2] = [
+    ("worker", ""),
+    // Enough children for all connections from the first moment: by itself it starts one per second at first.
+    ("prefork", "StartServers 32\nMinSpareServers 32\nMaxSpareServers 64\n"),
+];
 
-/// Without sendfile it is faster on a file that is so small: one system call sends head and text.
-pub fn nginx(place: &Path, root: &Path) -> Started {
-    start_nginx("nginx", "sendfile off;", place, root)
-}
-
-/// With files kept open for a second; ours are opened for each request.
-pub fn nginx_cache(place: &Path, root: &Path) -> Started {
-    start_nginx("nginx (file cache)", "sendfile off; open_file_cache max=1000; open_file_cache_valid 1s;", place, root)
-}
-
-pub fn apache_worker(place: &Path, root: &Path) -> Started {
-    start_apache("worker", "", place, root)
-}
-
-/// Enough children for all connections from the first moment: by itself it starts one per second at first.
-pub fn apache_prefork(place: &Path, root: &Path) -> Started {
-    start_apache("prefork", "StartServers 32\nMinSpareServers 32\nMaxSpareServers 64\n", place, root)
+/// All that are not our own.
+pub fn others(place: &Path, root: &Path) -> impl Iterator<Item = Started> {
+    let nginx = NGINX.into_iter().map(move |(name, files)| start_nginx(name, files, place, root));
+    nginx.chain(APACHE.into_iter().map(move |(mpm, more)| start_apache(mpm, more, place, root)))
 }
 
 fn start_nginx(name: &str, files: &str, place: &Path, root: &Path) -> Started {
@@ -230,10 +219,4 @@ fn own_server() -> Result<PathBuf> {
 fn spawn(command: &mut Command) -> io::Result<Child> {
     // SAFETY: between fork and exec the closure makes one system call, which is async-signal-safe.
     unsafe { command.process_group(0).pre_exec(|| Ok(set_pdeathsig(Signal::SIGTERM)?)) }.spawn()
-}
-
-fn first_line(process: &mut Child) -> Result<String> {
-    let mut line = String::new();
-    BufReader::new(process.stderr.as_mut().context("its standard error")?).read_line(&mut line)?;
-    Ok(line)
 }

@@ -7,7 +7,7 @@
 //! It logs each request on standard error, tells of its workers under `/status`, answers `/.well-known/hello` from memory,
 //! finishes what is in flight when it is told to stop by SIGTERM or SIGINT, and replaces a worker that dies.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -19,7 +19,6 @@ use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum, value_parser};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
-use nix::sys::socket::{Backlog, listen};
 use nix::unistd::getpid;
 use process_demo::beneath::Root;
 use process_demo::prefork::{self, Event, Listeners, Listening, Worker};
@@ -64,30 +63,23 @@ enum Model {
     Reuseport,
 }
 
-/// Who comes in, and who meets them.
-enum Door {
-    Threads(TcpListener),
-    Processes(Listeners),
-}
-
 const WRONG: u8 = 2; // It could not start as it was told to.
 
 fn main() -> ExitCode {
-    let failed = |code: u8| {
-        move |error: anyhow::Error| {
+    let server = Server::new(&Options::parse()).map_err(|error| (WRONG, error));
+    match server.and_then(|server| server.run().map_err(|error| (1, error))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, error)) => {
             eprintln!("web_server: {error:#}");
             ExitCode::from(code)
         }
-    };
-    match Server::new(&Options::parse()).map_err(failed(WRONG)).and_then(|server| server.run().map_err(failed(1))) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(code) => code,
     }
 }
 
 /// All that is ready before the first connection.
 struct Server {
-    door: Door,
+    model: Model,
+    listeners: Listeners,
     workers: NonZeroUsize,
     listening: String, // Told as soon as it is true.
     stop: Shutdown,
@@ -97,37 +89,40 @@ struct Server {
 
 impl Server {
     fn new(options: &Options) -> Result<Server> {
+        let model = options.model;
         let cpus = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let workers = options.workers.and_then(|workers| NonZeroUsize::new(workers.into())).unwrap_or(cpus);
         let stop = Shutdown::on(&[Signal::SIGTERM, Signal::SIGINT]).context("the signals that stop it")?;
         let root = Root::new(&options.root).with_context(|| format!("--root {}", options.root.display()))?;
-        let (door, address) =
-            open(options.model, options.listen).with_context(|| format!("--listen {}", options.listen))?;
-        let name = options.model.to_possible_value().context("a model without a name")?.get_name().to_owned();
+        let whose = if let Model::Reuseport = model { Listening::PerWorker } else { Listening::Shared };
+        let listeners =
+            Listeners::bind(options.listen, whose).with_context(|| format!("--listen {}", options.listen))?;
+        let name = model.to_possible_value().context("a model without a name")?.get_name().to_owned();
         let most = most_connections()?;
         let listening = format!(
-            "listening on {address}, model {name}, workers {workers}, at most {most} connections each, files below {}",
+            "listening on {}, model {name}, workers {workers}, at most {most} connections each, files below {}",
+            listeners.address(),
             options.root.display(),
         );
-        let processes = if let Door::Threads(_) = door { NonZeroUsize::MIN } else { workers };
+        let processes = if let Model::Threads = model { NonZeroUsize::MIN } else { workers };
         let status = Status::new(name, processes).context("the memory for its counters")?;
         let log = if options.quiet { Log::Nothing } else { Log::Requests };
         let site = Box::leak(Box::new(Site::new(status, log, root)));
-        Ok(Server { door, workers, listening, stop, most, site })
+        Ok(Server { model, listeners, workers, listening, stop, most, site })
     }
 
     fn run(self) -> Result<()> {
-        let Server { door, workers, listening, stop, most, site } = self;
-        match door {
-            Door::Threads(listener) => {
-                let slot = &site.status.slots[0];
-                slot.begin(getpid());
-                // Its threads inherit the signals as blocked.
-                let runtime = Builder::new_multi_thread().worker_threads(workers.get()).enable_all().build()?;
-                site.status.tell(&listening);
-                runtime.block_on(worker::serve(listener, stop.as_fd(), site, slot, most))?;
-            }
-            Door::Processes(listeners) => processes(listeners, &listening, site, most, &stop)?,
+        let Server { model, listeners, workers, listening, stop, most, site } = self;
+        if let Model::Threads = model {
+            let slot = &site.status.slots[0];
+            slot.begin(getpid());
+            let listener = listeners.into_shared().context("the listener of all threads")?;
+            // Its threads inherit the signals as blocked.
+            let runtime = Builder::new_multi_thread().worker_threads(workers.get()).enable_all().build()?;
+            site.status.tell(&listening);
+            runtime.block_on(worker::serve(listener, stop.as_fd(), site, slot, most))?;
+        } else {
+            processes(listeners, &listening, site, most, &stop)?;
         }
         let signal = stop.asked()?.map_or("the end of its work", Signal::as_str);
         // Whoever was impatient has sent another one: read, it does not end the process when the signals act again.
@@ -136,22 +131,6 @@ impl Server {
         site.status.tell(&format!("stopped by {signal}; {cut_off} connections were cut off"));
         Ok(())
     }
-}
-
-fn open(model: Model, address: SocketAddr) -> Result<(Door, SocketAddr)> {
-    let listening = match model {
-        Model::Threads => {
-            let listener = TcpListener::bind(address)?;
-            listen(&listener, Backlog::MAXALLOWABLE)?; // As many wait in its queue as in the others': std has 128.
-            let address = listener.local_addr()?;
-            return Ok((Door::Threads(listener), address));
-        }
-        Model::Prefork => Listening::Shared,
-        Model::Reuseport => Listening::PerWorker,
-    };
-    let listeners = Listeners::bind(address, listening)?;
-    let address = listeners.address();
-    Ok((Door::Processes(listeners), address))
 }
 
 /// As many as there can be descriptors, after the soft limit is raised as far as it may be, and no more than the memory of
@@ -183,13 +162,14 @@ fn processes(listeners: Listeners, listening: &str, site: &'static Site, most: u
                 tell(listening); // A listener of its own is there once its worker is.
             }
         }
-        Event::Stopping => {}
         Event::Ended { number, pid, exit, again_in: Some(again_in) } => {
             slots[number].died();
             tell(&format!("worker {number}, process {pid}: {exit}; started again in {} ms", again_in.as_millis()));
         }
-        Event::Ended { exit, .. } if exit.success() => {}
-        Event::Ended { number, pid, exit, .. } => tell(&format!("worker {number}, process {pid}: {exit} at the end")),
+        Event::Ended { number, pid, exit, .. } if !exit.success() => {
+            tell(&format!("worker {number}, process {pid}: {exit} at the end"));
+        }
+        Event::Ended { .. } | Event::Stopping => {}
         Event::NotStarted { number, error, again_in } => {
             tell(&format!("worker {number} could not be started, tried again in {} ms: {error}", again_in.as_millis()));
         }

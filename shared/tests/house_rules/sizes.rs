@@ -22,7 +22,7 @@ pub const EXCEPTIONS: &[(&str, usize, usize)] = &[
     ("ipc-demo shared-memory", 524, 3), // three questions: who sees a change, what stays apart, what goes wrong.
     ("ipc-demo throughput", 600, 4), // 12 mechanisms, and an engine for threads and processes.
     ("ipc-demo typed", 290, 3),      // two questions: what crosses, and whether send blocks.
-    ("process-demo snippet prefork", 276, 1), // a whole life: listeners, workers, deaths, the stop.
-    ("process-demo snippet supervisor", 347, 1), // a whole life: workers, hangs, back-off, the stop.
+    ("process-demo snippet prefork", 278, 1), // a whole life: listeners, workers, deaths, the stop.
+    ("process-demo snippet supervisor", 345, 1), // a whole life: workers, hangs, back-off, the stop.
     ("ipc-demo snippet ring", 666, 1), // two ends of two kinds, each with time-outs and the death of the other.
 ];
