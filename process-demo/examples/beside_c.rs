@@ -1,7 +1,8 @@
 //! Do a thread's and a process's start cost in Rust what they cost in C?
 //!
 //! Compiles `beside_c.c`, runs it and this program's own loops in turn, pinned to one CPU and each in a fresh process,
-//! and prints the medians of the ratios. `cargo run --release -p process-demo --example beside_c`
+//! and prints the medians of the ratios. std gives each thread a second stack, on which an overflow of the first can be
+//! reported: `process-demo start-cost` counts the calls. `cargo run --release -p process-demo --example beside_c`
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};

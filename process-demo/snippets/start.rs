@@ -2,7 +2,7 @@
 //!
 //! Needs: nix 0.31 (process, sched, signal)
 //! Runs on: Linux
-//! Instead: std::thread and std::process::Command for work; this one compares seven calls that start something.
+//! Instead: std::thread and std::process::Command for work; this one compares seven kinds of start.
 //!
 //! Each function can be called from any thread: between fork and exec or exit, the child calls nothing that needs a lock
 //! or memory.
