@@ -9,6 +9,7 @@ mod complexity;
 mod futex;
 mod idle;
 mod link;
+mod mapped;
 mod mechanisms;
 mod message_queue;
 mod names;
@@ -16,6 +17,7 @@ mod pass_fd;
 mod peer_death;
 mod round_trip;
 mod shared_memory;
+mod shared_pitfalls;
 mod signals;
 mod throughput;
 mod typed;
@@ -25,6 +27,7 @@ const DEMOS: &[shared::Demo] = &[
     round_trip::DEMO,
     throughput::DEMO,
     shared_memory::DEMO,
+    shared_pitfalls::DEMO,
     idle::DEMO,
     pass_fd::DEMO,
     typed::DEMO,

@@ -16,10 +16,9 @@ pub const EXCEPTIONS: &[(&str, usize, usize)] = &[
     ("ipc-demo boundaries", 328, 2), // two questions: one writer, and two.
     ("ipc-demo complexity", 675, 4), // 14 smallest programs, whose lines and system calls it counts.
     ("ipc-demo idle", 530, 3),       // seven mechanisms at five paces, each message sent when it is due.
-    ("ipc-demo pass-fd", 367, 3),    // five acts on descriptors.
+    ("ipc-demo pass-fd", 277, 2),    // five acts on descriptors.
     ("ipc-demo peer-death", 595, 4), // 16 mechanisms, each halved, watched from outside and cleaned up after.
     ("ipc-demo round-trip", 452, 3), // two claims: who can reach whom at all, and what it costs.
-    ("ipc-demo shared-memory", 524, 3), // three questions: who sees a change, what stays apart, what goes wrong.
     ("ipc-demo throughput", 600, 4), // 12 mechanisms, and an engine for threads and processes.
     ("ipc-demo typed", 290, 3),      // two questions: what crosses, and whether send blocks.
     ("process-demo snippet prefork", 278, 1), // a whole life: listeners, workers, deaths, the stop.
