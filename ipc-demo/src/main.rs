@@ -20,6 +20,7 @@ mod shared_memory;
 mod shared_pitfalls;
 mod signals;
 mod throughput;
+mod two_writers;
 mod typed;
 mod version;
 
@@ -34,6 +35,7 @@ const DEMOS: &[shared::Demo] = &[
     peer_death::DEMO,
     complexity::DEMO,
     boundaries::DEMO,
+    two_writers::DEMO,
     backpressure::DEMO,
     message_queue::DEMO,
     signals::DEMO,

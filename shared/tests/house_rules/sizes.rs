@@ -13,7 +13,6 @@ pub const EXCEPTIONS: &[(&str, usize, usize)] = &[
     ("process-demo supervise", 449, 4), // four troubles of a queue, and a supervisor that is stopped and killed.
     ("process-demo web-server", 365, 3), // its own load generator.
     ("ipc-demo backpressure", 282, 2), // an unread port for each of 11 mechanisms, which may refuse or lose.
-    ("ipc-demo boundaries", 328, 2), // two questions: one writer, and two.
     ("ipc-demo complexity", 675, 4), // 14 smallest programs, whose lines and system calls it counts.
     ("ipc-demo idle", 530, 3),       // seven mechanisms at five paces, each message sent when it is due.
     ("ipc-demo pass-fd", 277, 2),    // five acts on descriptors.

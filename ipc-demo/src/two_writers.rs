@@ -1,4 +1,4 @@
-//! Can a record be torn? Forced, by stopping its writer at the only moment that matters; then left to luck.
+//! Can two writers' records mix? Forced, by stopping one at the only moment that matters; then left to luck.
 
 use std::io::{PipeWriter, Read, Write, pipe};
 
@@ -10,11 +10,57 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{SysconfVar, sysconf};
 use process_demo::crew::{Arguments, Crew, Kind};
 use shared::number::count;
-use shared::{Cell, Column, Mood, Stage, Table};
+use shared::{Cell, Column, Demo, Extras, Snippet, Stage, Table};
 
 use crate::asleep::wait_until_asleep;
 
-pub const ATOMIC_BYTES: usize = 4096; // PIPE_BUF on Linux: a write up to this is never split.
+pub const DEMO: Demo = Demo {
+    name: "two-writers",
+    question: "Can two writers' messages mix in one pipe?",
+    claims: &[],
+    rule: "It gives no verdict. A record is one write. It counts as torn if bytes of another writer came between its first \
+           and its last. By force: its writer is stopped while it waits in a nearly full pipe, and another one writes \
+           meanwhile. By luck: three write at once, and how many records are torn is counted.",
+    extras: Extras::NONE,
+    snippets: &[
+        Snippet { path: "ipc-demo/snippets/framed.rs", text: include_str!("../snippets/framed.rs") },
+        Snippet { path: "ipc-demo/snippets/pipe_pair.rs", text: include_str!("../snippets/pipe_pair.rs") },
+        Snippet { path: "ipc-demo/snippets/fifo.rs", text: include_str!("../snippets/fifo.rs") },
+    ],
+    run,
+};
+
+fn run(stage: &mut Stage) -> Result<()> {
+    stage.note(
+        "Two processes write records into one pipe. Each record is a single write; the first writer is stopped while it \
+         waits for room, the second one writes, and the first goes on:",
+    );
+    let smallest = force(stage)?;
+    stage.note("And without any stopping: three writers as fast as they can, in one pipe, every byte checked.");
+    let [by_luck, all] = leave_to_luck(stage)?;
+    let luck = format!(
+        "Left to luck, {} of {} records above {} bytes were torn.",
+        count(by_luck as u64),
+        count(all as u64),
+        count(ATOMIC_BYTES as u64),
+    );
+    match smallest {
+        Some(bytes) => {
+            let bytes = count(bytes as u64);
+            stage.headline(format!("{bytes} bytes: the smallest record torn"));
+            stage
+                .answer(format!("Yes: another writer tears a record of {bytes} bytes, the smallest torn here. {luck}"));
+        }
+        None => {
+            stage.headline("0 records were torn by force");
+            stage.answer(format!("Not by force: no record was torn by another writer. {luck}"));
+        }
+    }
+    stage.advise("Keep frames within 4,096 bytes, or a pipe each: copy `framed`.");
+    Ok(())
+}
+
+const ATOMIC_BYTES: usize = 4096; // PIPE_BUF on Linux: a write up to this is never split.
 
 /// The pipe that several write to, and one on which each says when it begins to.
 type Writer<'a> = [&'a PipeWriter; 2];
@@ -28,7 +74,7 @@ fn write_records([to, begins]: &mut Writer<'_>, [letter, bytes, records]: Argume
 }
 
 /// The size of the smallest record that was torn, if one was.
-pub fn force(stage: &mut Stage) -> Result<Option<usize>> {
+fn force(stage: &mut Stage) -> Result<Option<usize>> {
     let page_bytes = sysconf(SysconfVar::PAGE_SIZE)?.context("pages without a size")? as usize;
     let (mut rows, mut torn_sizes) = (Vec::new(), Vec::new());
     // The kernel splits what does not fill whole pages.
@@ -36,17 +82,13 @@ pub fn force(stage: &mut Stage) -> Result<Option<usize>> {
         let runs = write_in_between(stage, bytes, page_bytes)?;
         let torn = runs.iter().filter(|(writer, _)| *writer == b'A').count() > 1;
         let order = runs.iter().map(|&(writer, bytes)| format!("{} of {}", count(bytes as u64), writer as char));
-        let (says, mood) = if torn { ("torn", Mood::Bad) } else { ("whole", Mood::Good) };
-        let order = Cell::Text(order.collect::<Vec<_>>().join(", "));
-        rows.push(vec![Cell::Number(bytes as f64), order, Cell::Word { says: says.to_owned(), mood }]);
+        let order = order.collect::<Vec<_>>().join(", ");
+        rows.push(vec![bytes.into(), order.into(), if torn { Cell::bad("torn") } else { Cell::good("whole") }]);
         torn_sizes.extend(torn.then_some(bytes));
     }
-    let heads = ["the reader got", "A's record"].map(|head| Column::value(head, ""));
-    stage.table(Table {
-        title: "A was stopped while it waited for room; B wrote; A went on".to_owned(),
-        columns: [Column::x("record, bytes", "")].into_iter().chain(heads).collect(),
-        rows,
-    });
+    let title = "A was stopped while it waited for room; B wrote; A went on";
+    let columns = [Column::x("record, bytes", ""), "the reader got".into(), "A's record".into()];
+    stage.show(Table::new(title, columns, rows));
     let torn: Vec<String> = torn_sizes.iter().map(|&bytes| count(bytes as u64)).collect();
     let got = if torn.is_empty() { "none torn".to_owned() } else { format!("torn: {}", torn.join(" and ")) };
     let [whole, larger] = [ATOMIC_BYTES, page_bytes + 1].map(|bytes| count(bytes as u64));
@@ -95,26 +137,22 @@ fn runs(bytes: &[u8]) -> Vec<(u8, usize)> {
 const WRITERS: [u8; 3] = [b'a', b'b', b'c'];
 
 /// How many of the records that may be torn were when nobody forced it, and how many there were.
-pub fn leave_to_luck(stage: &mut Stage) -> Result<(usize, usize)> {
+fn leave_to_luck(stage: &mut Stage) -> Result<[usize; 2]> {
     let each = stage.by_effort(150, 1_000, 10_000);
     let all = each * WRITERS.len();
     let sizes = [512, ATOMIC_BYTES, ATOMIC_BYTES + 1, 10_000];
     let torn = sizes.map(|bytes| count_torn(bytes, each)).into_iter().collect::<Result<Vec<_>>>()?;
     let row = |(&bytes, &torn): (&usize, &usize)| {
-        let numbers = [bytes as f64, all as f64, torn as f64, 100.0 * torn as f64 / all as f64];
-        numbers.map(Cell::Number).to_vec()
+        vec![bytes.into(), all.into(), torn.into(), (100.0 * torn as f64 / all as f64).into()]
     };
-    let heads = [("records", ""), ("torn", ""), ("share", "%")].map(|(head, unit)| Column::value(head, unit));
-    stage.table(Table {
-        title: format!("{} writers at once, one pipe, one reader; no byte was lost", WRITERS.len()),
-        columns: [Column::x("record, bytes", "")].into_iter().chain(heads).collect(),
-        rows: sizes.iter().zip(&torn).map(row).collect(),
-    });
+    let columns = [Column::x("record, bytes", ""), "records".into(), "torn".into(), ("share", "%").into()];
+    let title = format!("{} writers at once, one pipe, one reader; no byte was lost", WRITERS.len());
+    stage.table(Table::new(title, columns, sizes.iter().zip(&torn).map(row)));
     let (small, large) = torn.split_at(2);
     let small: usize = small.iter().sum();
     let says = format!("Left to luck, no record up to {} bytes is torn", count(ATOMIC_BYTES as u64));
     stage.fact(says, small == 0, format!("{small} torn"));
-    Ok((large.iter().sum(), all * large.len()))
+    Ok([large.iter().sum(), all * large.len()])
 }
 
 /// Each writer sends so many records; how many have another one's bytes within. Together they are more than the pipe
