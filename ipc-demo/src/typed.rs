@@ -1,14 +1,13 @@
 //! Can programs send each other Rust values, channels and memory, and at what cost?
 
-mod blocking;
 mod peer;
 
 use anyhow::{Context, Result, ensure};
 use ipc_channel::IpcError;
 use ipc_channel::ipc::{IpcOneShotServer, IpcReceiverSet, IpcSelectionResult, IpcSender, IpcSharedMemory, channel};
 use process_demo::child::Exit;
-use shared::number::{chosen_with_unit, count};
-use shared::{Cell, Column, Demo, Extras, Snippet, Stage, Table};
+use shared::number::count;
+use shared::{Demo, Extras, Snippet, Stage, Table};
 
 use crate::version;
 use peer::{Hello, Order, Value, descriptors};
@@ -18,44 +17,25 @@ pub const DEMO: Demo = Demo {
     question: "Can programs send each other Rust values, channels and memory? At what cost?",
     claims: &[],
     rule: "It gives no verdict. Two programs, this one and this one started again, meet by a name alone; what arrives is \
-           compared with what was sent. Descriptors are counted in /proc/self/fd. A sender counts as blocked if nobody \
-           receives and two looks find it in the same sleep.",
+           compared with what was sent. Descriptors are counted in /proc/self/fd.",
     extras: Extras { roles: &[peer::ROLE], ..Extras::NONE },
     snippets: &[Snippet { path: "ipc-demo/snippets/typed.rs", text: include_str!("../snippets/typed.rs") }],
     run,
 };
 
 fn run(stage: &mut Stage) -> Result<()> {
-    let version = version::of("ipc-channel");
     stage.note(format!(
-        "With ipc-channel {version}, this program waits as a server for one client; then it is started again, as \
-         that client, and gets nothing but the server's name."
+        "With ipc-channel {}, this program waits as a server for one client; then it is started again, as that client, and \
+         gets nothing but the server's name. (What a sender sees if nobody receives, `backpressure` tells.)",
+        version::of("ipc-channel"),
     ));
     let (intact, descriptors) = talk(stage)?;
-    stage.note(
-        "Its README says that its channels are unbounded and that send() never blocks. So a child sends, and nobody \
-         receives.",
-    );
-    let blocked_after = blocking::fill_all(stage)?;
-    if blocked_after.is_some() {
-        stage.note(format!(
-            "So here the channel is as long as a socket's buffer. This is ipc-channel {version} on Linux; \
-             servo/ipc-channel#275 reported the same in 2021 for version 0.15, after 278 messages of 3 bytes. Two sides \
-             that both send before they receive can wait for each other for ever."
-        ));
-    }
     stage.headline(format!("{descriptors} descriptors for {COPIES} copies of a sender"));
-    let arrived = if intact { "Yes, values, channels and memory arrive as sent" } else { "Not all arrives as sent" };
-    let (waits, advice) = match blocked_after {
-        Some((messages, bytes)) => {
-            let (messages, size) = (count(messages), chosen_with_unit("bytes", bytes as f64));
-            let waits = format!("send() blocks while nobody receives: here after {messages} messages of {size}");
-            (waits, "Send Rust values between programs: copy `typed`; send() may block.")
-        }
-        None => ("send() never blocked here".to_owned(), "Send Rust values between programs: copy `typed`."),
-    };
-    stage.answer(format!("{arrived}. But {COPIES} copies of a sender cost {descriptors} descriptors, and {waits}."));
-    stage.advise(advice);
+    stage.answer(format!(
+        "{}. But {COPIES} copies of a sender cost {descriptors} descriptors.",
+        if intact { "Yes, values, channels and memory arrive as sent" } else { "Not all arrives as sent" },
+    ));
+    stage.advise("Send Rust values between programs: copy `typed`.");
     Ok(())
 }
 
@@ -168,12 +148,7 @@ fn send_copies(orders: &IpcSender<Order>) -> Result<u64> {
 fn table(costs: &[(&str, u64)]) -> Table {
     let row = |steps: &[(&str, u64)]| {
         let ((_, before), (step, now)) = (steps[0], steps[1]);
-        let change = format!("{:+}", now as i64 - before as i64);
-        vec![Cell::Text(step.to_owned()), Cell::Number(now as f64), Cell::Text(change)]
+        vec![step.into(), now.into(), format!("{:+}", now as i64 - before as i64).into()]
     };
-    Table {
-        title: "Open descriptors of the server".to_owned(),
-        columns: vec![Column::label("after"), Column::value("open", ""), Column::value("change", "")],
-        rows: costs.windows(2).map(row).collect(),
-    }
+    Table::new("Open descriptors of the server", ["after", "open", "change"], costs.windows(2).map(row))
 }

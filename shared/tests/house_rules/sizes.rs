@@ -19,7 +19,6 @@ pub const EXCEPTIONS: &[(&str, usize, usize)] = &[
     ("ipc-demo peer-death", 595, 4), // 16 mechanisms, each halved, watched from outside and cleaned up after.
     ("ipc-demo round-trip", 452, 3), // two claims: who can reach whom at all, and what it costs.
     ("ipc-demo throughput", 600, 4), // 12 mechanisms, and an engine for threads and processes.
-    ("ipc-demo typed", 290, 3),      // two questions: what crosses, and whether send blocks.
     ("process-demo snippet prefork", 278, 1), // a whole life: listeners, workers, deaths, the stop.
     ("process-demo snippet supervisor", 345, 1), // a whole life: workers, hangs, back-off, the stop.
     ("ipc-demo snippet ring", 666, 1), // two ends of two kinds, each with time-outs and the death of the other.
