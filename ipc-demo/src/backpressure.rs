@@ -4,8 +4,7 @@ mod ports;
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::unistd::getpid;
-use process_demo::crew::{Arguments, Crew, NOTHING, Progress, Reply};
+use process_demo::crew::{Arguments, Crew, Reply};
 use process_demo::memory_of;
 use shared::number::{chosen_with_unit, count, with_unit};
 use shared::{Cell, Demo, Extras, Snippet, Stage, Table, Tried, tried};
@@ -32,9 +31,7 @@ pub const DEMO: Demo = Demo {
 };
 
 fn run(stage: &mut Stage) -> Result<()> {
-    stage.note(format!(
-        "Each writer sends messages of {BYTES} bytes, each with its number, to a reader that has stopped reading.",
-    ));
+    stage.note("Each writer sends messages of 64 bytes, each with its number, to a reader that has stopped reading.");
     let mut rows: Vec<Row> = Vec::new();
     let mut add = |name: String, port: Result<Port>| {
         let filled = tried(port.and_then(|port| stop_reading(stage, &port)));
@@ -48,10 +45,9 @@ fn run(stage: &mut Stage) -> Result<()> {
     add(format!("std sync({ROOM})"), Ok(ports::bounded()))?;
     add(CHANNELS[0].to_owned(), Ok(ports::unbounded(stage.by_effort(50_000, 500_000, 2_000_000))))?;
     // Those that make their writer wait come first, soonest first.
-    rows.sort_by_key(|(_, filled)| filled.as_ref().map_or((2, 0), |row| (u8::from(!row.waits()), row.messages)));
+    rows.sort_by_key(|(_, filled)| filled.as_ref().map_or((2, 0), |row| (u8::from(!row.waits), row.messages)));
     show(stage, &rows);
-    tell_facts(stage, &rows);
-    answer(stage, &rows);
+    tell(stage, &rows);
     Ok(())
 }
 
@@ -61,25 +57,15 @@ type Row = (String, Tried<Filled>);
 struct Filled {
     /// Taken while the reader did not read.
     messages: u64,
-    then: Then,
+    /// Whether the writer was then seen asleep.
+    waits: bool,
+    /// What it gets if it asks not to wait, where it may.
+    refusal: Option<String>,
+    /// By so many bytes the writer's process had grown by then.
+    grown_bytes: u64,
     /// Once the reader went on, with the one for which the writer waited.
     arrived: u64,
-}
-
-/// How the writer found out.
-enum Then {
-    /// It was seen asleep; where it may ask not to wait, the error's name.
-    Waits(Option<String>),
-    /// Not at all: what found no room was dropped.
-    Loses,
-    /// Not at all: it took everything, and the process grew by so many bytes.
-    Grows(u64),
-}
-
-impl Filled {
-    fn waits(&self) -> bool {
-        matches!(self.then, Then::Waits(_))
-    }
+    lost: u64,
 }
 
 const WRITER: usize = 0;
@@ -87,11 +73,10 @@ const READER: usize = 1;
 
 fn stop_reading(stage: &Stage, port: &Port) -> Result<Filled> {
     let mut crew = Crew::of(port.between, 2, || Ok(port))?; // The reader reads nothing until it is told to.
-    let memory_bytes = |_: &mut &Port, _| {
-        let memory = memory_of::of(getpid())?; // What is swapped out is no less taken.
-        Ok(memory.rss_bytes + memory.swap_bytes)
-    };
-    let before_bytes = crew.ask(WRITER, memory_bytes, NOTHING)?.value()?;
+    let process = crew.pid(WRITER).context("the writer has ended")?;
+    // What is swapped out is no less taken.
+    let memory_bytes = || memory_of::of(process).map(|memory| memory.rss_bytes + memory.swap_bytes);
+    let before_bytes = memory_bytes()?;
     let (mut bytes, mut refusal, mut waits) = (0, None, false);
     while bytes < port.most_bytes && !waits {
         let fill = |port: &mut &Port, [bytes, most_bytes, _]: Arguments| port.fill(bytes, most_bytes, false);
@@ -105,38 +90,33 @@ fn stop_reading(stage: &Stage, port: &Port) -> Result<Filled> {
             }
         }
         crew.tell(WRITER, |port, [bytes, ..]| port.fill(bytes, bytes + 1, true), [bytes, 0, 0]);
-        match crew.until_asleep_in(WRITER, port.waits_in, stage.clock())? {
-            Progress::Asleep(_) => waits = true,
-            Progress::Over => bytes = crew.hear(WRITER)?.value()?, // TCP moves what it has: there was room. Once more.
-            Progress::Unknown(errno) => return Err(errno).context("seeing a writer asleep"),
+        match crew.hear_or_see_asleep(WRITER, stage.clock())? {
+            Err(_) => waits = true,
+            Ok(reply) => bytes = reply.value()?, // TCP moves what it has: there was room. Once more.
         }
     }
     let messages = bytes / BYTES as u64;
-    let then = match (waits, port.may_lose) {
-        (true, _) => Then::Waits(refusal),
-        (_, true) => Then::Loses,
-        _ => Then::Grows(crew.ask(WRITER, memory_bytes, NOTHING)?.value()?.saturating_sub(before_bytes)),
-    };
+    let grown_bytes = memory_bytes()?.saturating_sub(before_bytes);
     let read_on = |port: &mut &Port, [expected, ..]: Arguments| port.read_on(expected);
     let arrived = crew.ask(READER, read_on, [messages + u64::from(waits), 0, 0])?.value()?;
     if waits {
         crew.hear(WRITER)?.value()?;
     }
-    Ok(Filled { messages, then, arrived })
+    Ok(Filled { messages, waits, refusal, grown_bytes, arrived, lost: messages.saturating_sub(arrived) })
 }
 
 fn show(stage: &mut Stage, rows: &[Row]) {
     let cells = |(name, filled): &Row| match filled {
         Err(why) => vec![name.clone().into(), Cell::Skipped { skipped: why.clone() }],
-        Ok(Filled { messages, then, arrived }) => {
-            let then = match then {
-                Then::Waits(Some(error)) => Cell::good(format!("waits, or gets {error}")),
-                Then::Waits(None) => Cell::good("waits"),
-                Then::Loses => Cell::bad(format!("not told: {} lost", count(messages - arrived))),
-                Then::Grows(more) => Cell::bad(format!("not told: {} grown", with_unit("bytes", *more as f64))),
+        Ok(filled) => {
+            let then = match &filled.refusal {
+                Some(error) if filled.waits => Cell::good(format!("waits, or gets {error}")),
+                None if filled.waits => Cell::good("waits"),
+                _ if filled.lost > 0 => Cell::bad(format!("not told: {} lost", count(filled.lost))),
+                _ => Cell::bad(format!("not told: {} grown", with_unit("bytes", filled.grown_bytes as f64))),
             };
-            let size = chosen_with_unit("bytes", (messages * BYTES as u64) as f64);
-            vec![name.clone().into(), (*messages).into(), size.into(), then, (*arrived).into()]
+            let size = chosen_with_unit("bytes", (filled.messages * BYTES as u64) as f64);
+            vec![name.clone().into(), filled.messages.into(), size.into(), then, filled.arrived.into()]
         }
     };
     let title = format!("How many messages of {} are taken while nobody reads", with_unit("bytes", BYTES as f64));
@@ -144,46 +124,42 @@ fn show(stage: &mut Stage, rows: &[Row]) {
     stage.show(Table::new(title, columns, rows.iter().map(cells)));
 }
 
-fn tell_facts(stage: &mut Stage, rows: &[Row]) {
-    let waiting = || rows.iter().filter_map(|(_, filled)| filled.as_ref().ok()).filter(|filled| filled.waits());
+fn tell(stage: &mut Stage, rows: &[Row]) {
+    let filled = || rows.iter().filter_map(|(name, filled)| Some((name, filled.as_ref().ok()?)));
+    let waiting = || filled().map(|(_, filled)| filled).filter(|filled| filled.waits);
     let whole = waiting().filter(|filled| filled.arrived > filled.messages).count();
     stage.all("Where the writer waits, every message arrives once the reader goes on", whole, waiting().count());
-    let of = |name: &str| rows.iter().find(|row| row.0 == name).and_then(|(_, filled)| filled.as_ref().ok());
-    if let Some(Filled { messages, then, arrived }) = of(CHANNELS[0]) {
+    let of = |wanted: &str| filled().find(|(name, _)| *name == wanted).map(|(_, filled)| filled);
+    if let Some(filled) = of(CHANNELS[0]) {
+        let grew = !filled.waits && filled.grown_bytes >= filled.messages * BYTES as u64;
         let says = "An unbounded channel takes every message into memory and tells the writer nothing";
-        let in_memory = matches!(then, Then::Grows(more) if *more >= messages * BYTES as u64);
-        stage.fact(says, in_memory && arrived == messages, format!("{} of {}", count(*arrived), count(*messages)));
+        stage.fact(says, grew && filled.lost == 0, format!("{} of {}", count(filled.arrived), count(filled.messages)));
     }
-    if let Some(Filled { messages, then, arrived }) = of(Way::Udp.name()) {
-        let got = format!("{} sent without an error, {} arrived", count(*messages), count(*arrived));
+    if let Some(filled) = of(Way::Udp.name()) {
+        let got = format!("{} sent without an error, {} arrived", count(filled.messages), count(filled.arrived));
         let says = "UDP takes every message without an error and drops those that find no room";
-        stage.fact(says, matches!(then, Then::Loses) && arrived < messages, got);
+        stage.fact(says, !filled.waits && filled.lost > 0, got);
     }
     if let Some(filled) = of(IPC_TYPED) {
         stage.note(format!(
             "The README of ipc-channel says that send never blocks. Here, with version {}, its writer was {} {} messages: \
-             servo/ipc-channel#275. So read in a thread of its own, or bound how much is sent and not yet read.",
+             servo/ipc-channel#275. Two sides that both send before they receive can wait for each other for ever: so read \
+             in a thread of its own, or bound how much is sent and not yet read.",
             version::of("ipc-channel"),
-            if filled.waits() { "asleep after" } else { "never asleep, in" },
+            if filled.waits { "asleep after" } else { "never asleep, in" },
             count(filled.messages),
         ));
     }
-}
-
-fn answer(stage: &mut Stage, rows: &[Row]) {
-    let filled = || rows.iter().filter_map(|(name, filled)| Some((name, filled.as_ref().ok()?)));
-    let waiting = || filled().filter(|(_, filled)| filled.waits()).map(|(_, filled)| filled.messages);
-    let others = filled().map(|(name, filled)| match filled.then {
-        Then::Waits(_) => String::new(),
-        Then::Loses => format!("; with {name} messages are lost silently"),
-        Then::Grows(_) => format!("; with {name} memory grows"),
+    let others = filled().filter(|(_, filled)| !filled.waits).map(|(name, filled)| match filled.lost {
+        0 => format!("; with {name} memory grows"),
+        _ => format!("; with {name} messages are lost silently"),
     });
     let (others, waits, all) = (others.collect::<String>(), waiting().count(), filled().count());
     stage.headline(format!("{waits} of {all} mechanisms make a writer wait"));
     stage.answer(format!(
         "The writer waits with {waits} of {all} mechanisms, after {} to {} messages{others}.",
-        count(waiting().min().unwrap_or(0)),
-        count(waiting().max().unwrap_or(0)),
+        count(waiting().map(|filled| filled.messages).min().unwrap_or(0)),
+        count(waiting().map(|filled| filled.messages).max().unwrap_or(0)),
     ));
     stage.advise("Choose yourself how many messages may wait: copy `message_queue`.");
 }

@@ -129,7 +129,7 @@ fn sum_a_region(stage: &mut Stage, orders: &IpcSender<Order>, costs: &mut Costs)
     let sum = from.recv()?;
     drop(from);
     costs.push(("the memory handed over and dropped", descriptors()?));
-    let got = format!("{} of {} bytes", count(sum), count(bytes.len() as u64));
+    let got = format!("{} bytes, together {}", count(bytes.len() as u64), count(sum));
     Ok(stage.fact("The peer adds up the bytes of shared memory that it was sent", sum == expected, got))
 }
 

@@ -1,11 +1,10 @@
 //! Each mechanism, as its writer and its reader see it: numbered messages of 64 bytes.
 
 use std::sync::Mutex;
-use std::sync::mpsc::{TrySendError, channel, sync_channel};
+use std::sync::mpsc::{channel, sync_channel};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
-use nix::libc;
 use nix::sys::socket::{getsockopt, sockopt::RcvBuf};
 use process_demo::crew::Kind;
 use process_demo::duel::Message;
@@ -21,8 +20,6 @@ pub struct Port {
     /// For one that never refuses: it gets no more.
     pub most_bytes: u64,
     pub may_lose: bool,
-    /// The system call in which its writer sleeps, if it does.
-    pub waits_in: i64,
     send: Box<Send>,
     receive: Box<Receive>,
 }
@@ -70,26 +67,24 @@ impl Port {
 }
 
 pub fn link(stage: &Stage, way: Way) -> Result<Port> {
-    let queue = stage.queue("backpressure")?;
-    let Link { to, from } = way.link(&Names { directory: stage.directory(), queue: &queue })?;
+    let names = Names { directory: stage.directory(), queue: &stage.queue("backpressure")? };
+    let Link { to, from } = way.link(&names)?;
     let may_lose = way == Way::Udp;
     // More than its reader's buffer has bytes for, whatever this machine's is.
     let most_bytes = if may_lose { getsockopt(&from, RcvBuf)? as u64 + 1 } else { u64::MAX };
-    let waits_in = if way == Way::Queue { libc::SYS_mq_timedsend } else { libc::SYS_write };
-    let send = move |bytes: &[u8], wait| {
+    let send = Box::new(move |bytes: &[u8], wait| {
         if wait { to.block() } else { to.never_block() }?;
         Ok(to.send(bytes)?)
-    };
-    let receive = move |buffer: &mut [u8]| {
+    });
+    let receive = Box::new(move |buffer: &mut [u8]| {
         // Both ends of a queue are one. What was sent to this machine itself is there, or nowhere.
         if may_lose { from.never_block() } else { from.block() }?;
         match from.receive(buffer) {
             Err(Errno::EAGAIN) => Ok(None),
             done => Ok(Some(done?)),
         }
-    };
-    let (send, receive) = (Box::new(send), Box::new(receive));
-    Ok(Port { between: Kind::Processes, most_bytes, may_lose, waits_in, send, receive })
+    });
+    Ok(Port { between: Kind::Processes, most_bytes, may_lose, send, receive })
 }
 
 /// Its sender cannot be asked not to wait.
@@ -100,9 +95,8 @@ pub fn typed() -> Result<Port> {
         ensure!(wait, Errno::EOPNOTSUPP);
         Ok(to.lock().unwrap().send(words)?)
     };
-    let receive = move || Ok(Message(from.lock().unwrap().recv()?));
-    let most_bytes = 5_000 * BYTES as u64; // If the writer is not asleep by then, it is said to take as many.
-    Ok(Port { most_bytes, ..of_messages(Kind::Processes, libc::SYS_sendmsg, send, receive) })
+    let port = of_messages(Kind::Processes, send, move || Ok(Message(from.lock().unwrap().recv()?)));
+    Ok(Port { most_bytes: 5_000 * BYTES as u64, ..port }) // If it is not asleep by then, it is said to take as many.
 }
 
 /// Room for messages in a bounded channel: whoever makes one chooses.
@@ -111,12 +105,8 @@ pub const ROOM: usize = 64;
 pub fn bounded() -> Port {
     let (to, from) = sync_channel(ROOM);
     let from = Mutex::new(from);
-    let send = move |message, wait: bool| match to.try_send(message) {
-        Err(TrySendError::Full(_)) if !wait => Err(anyhow!("Full")),
-        Err(TrySendError::Full(message)) => Ok(to.send(message)?),
-        done => Ok(done?),
-    };
-    of_messages(Kind::Threads, libc::SYS_futex, send, move || Ok(from.lock().unwrap().recv()?))
+    let send = move |sent, wait| if wait { Ok(to.send(sent)?) } else { to.try_send(sent).ok().context("Full") };
+    of_messages(Kind::Threads, send, move || Ok(from.lock().unwrap().recv()?))
 }
 
 /// It gets so many messages.
@@ -124,21 +114,19 @@ pub fn unbounded(messages: u64) -> Port {
     let (to, from) = channel();
     let from = Mutex::new(from);
     let send = move |message, _| Ok(to.send(message)?);
-    let port = of_messages(Kind::Threads, libc::SYS_futex, send, move || Ok(from.lock().unwrap().recv()?));
+    let port = of_messages(Kind::Threads, send, move || Ok(from.lock().unwrap().recv()?));
     Port { most_bytes: messages * BYTES as u64, ..port }
 }
 
 fn of_messages(
     between: Kind,
-    waits_in: i64,
     send: impl Fn(Message, bool) -> Result<()> + Sync + 'static,
     receive: impl Fn() -> Result<Message> + Sync + 'static,
 ) -> Port {
-    let send = move |bytes: &[u8], wait| send(Message::from_bytes(bytes.try_into()?), wait).map(|()| BYTES);
-    let receive = move |buffer: &mut [u8]| {
+    let send = Box::new(move |bytes: &[u8], wait| send(Message::from_bytes(bytes.try_into()?), wait).map(|()| BYTES));
+    let receive = Box::new(move |buffer: &mut [u8]| {
         buffer.copy_from_slice(&receive()?.to_bytes());
         Ok(Some(BYTES))
-    };
-    let (send, receive) = (Box::new(send), Box::new(receive));
-    Port { between, most_bytes: u64::MAX, may_lose: false, waits_in, send, receive }
+    });
+    Port { between, most_bytes: u64::MAX, may_lose: false, send, receive }
 }
