@@ -2,6 +2,7 @@
 #![deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
 
 mod address_space;
+mod allowance;
 mod clone;
 mod copy_on_write;
 mod crash;
@@ -13,6 +14,8 @@ mod management;
 mod memory;
 mod orphans;
 mod proc_field;
+mod resources;
+mod secret;
 mod server;
 mod server_crash;
 mod shared_state;
@@ -44,6 +47,8 @@ const DEMOS: &[shared::Demo] = &[
     orphans::DEMO,
     management::DEMO,
     limits::DEMO,
+    resources::DEMO,
+    secret::DEMO,
     split::DEMO,
     web_server::DEMO,
     server_crash::DEMO,

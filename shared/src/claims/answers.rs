@@ -33,7 +33,7 @@ impl Claim {
             Claim::OtherSyncProblems => &["sync-demo monitor"],
             Claim::GoesOnWhileWaiting => &["threads-demo background"],
             Claim::DividingIsMoreEfficient => &["process-demo split"],
-            Claim::MoreThanAThreadCanHave => &["process-demo limits"],
+            Claim::MoreThanAThreadCanHave => &["process-demo resources"],
             Claim::ProcessesSuitIndependentTasks => &["process-demo crash", "process-demo supervise"],
             Claim::ManagementDiffers => &["process-demo management", "process-demo limits"],
             Claim::PreforkServer => &["process-demo web-server"],

@@ -4,9 +4,8 @@ pub const EXCEPTIONS: &[(&str, usize, usize)] = &[
     ("threads-demo address-space", 350, 2), // two questions: what threads share, and where each one stands.
     ("process-demo fork-with-threads", 381, 3), // one question in eight situations.
     ("process-demo inherit", 566, 3), // 27 things by four columns, each cell observed, and each thing set, looked at and changed.
-    ("process-demo limits", 553, 3), // three questions: whom a setting binds, how much more processes get, who reads a secret.
     ("process-demo management", 358, 3), // seven who try six acts, by calls that nix lacks.
-    ("process-demo memory", 398, 3), // the bill of a thread, a fork and a program, and what sharing hides.
+    ("process-demo memory", 398, 3),  // the bill of a thread, a fork and a program, and what sharing hides.
     ("process-demo shared-state", 327, 3), // a process-shared lock and an owner process, both its own.
     ("process-demo split", 314, 3),  // six who count, one of them sent the text.
     ("process-demo start-cost", 448, 4), // three claims, which rest on times, on counts and on larger parents.
