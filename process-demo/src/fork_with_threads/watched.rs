@@ -1,8 +1,9 @@
 //! Does a forked child come to its end, or does it sleep for what nobody can give it?
 
-use std::fs;
-use std::io;
+use std::process::Command;
+use std::{fs, io};
 
+use anyhow::{Result, bail};
 use nix::libc;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
@@ -13,8 +14,6 @@ use shared::measure::SystemClock;
 
 /// A child of a process with several threads; killed and waited for when dropped.
 pub struct Watched(Pid);
-
-const MOMENT_NS: u64 = 2_000_000_000; // For what is refused only for a moment, on a busy machine too.
 
 impl Watched {
     /// Forks a child, whatever the other threads of this process are doing, to do `work` and exit with its value.
@@ -35,48 +34,45 @@ impl Watched {
         }
     }
 
+    pub fn start(program: &mut Command) -> io::Result<Watched> {
+        program.spawn().map(|child| Watched(Pid::from_raw(child.id() as i32))) // Its own handle waits for nobody.
+    }
+
     /// Looks until it has ended by itself, with this exit code; none if it sleeps for ever: its only thread is in a private
     /// futex call without a time-out, so only another thread could wake it.
     ///
     /// # Errors
     /// If it does neither for long, or the kernel does not show in which call it sleeps.
-    pub fn exit_code(&self, clock: SystemClock) -> io::Result<Option<u8>> {
-        let from_ns = clock.now_ns();
+    pub fn exit_code(&self, clock: SystemClock) -> Result<Option<u8>> {
         let only_look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        let mut asleep = Ok(false);
         let look = || match waitid(Id::Pid(self.0), only_look)? {
             WaitStatus::Exited(_, code) => Ok(Some(Some(code as u8))),
-            WaitStatus::StillAlive => match self.sleeps_for_ever() {
-                // Not shown of one that ends at this moment, or becomes another program.
-                Err(_) if clock.now_ns() - from_ns < MOMENT_NS => Ok(None),
-                sleeps => sleeps.map(|sleeps| sleeps.then_some(None)),
-            },
-            other => Err(io::Error::other(format!("a child did not end by itself: {other:?}"))),
+            WaitStatus::StillAlive => {
+                asleep = self.sleeps_for_ever(); // Not shown of one that ends at this moment, or becomes another program.
+                Ok(matches!(asleep, Ok(true)).then_some(None))
+            }
+            other => bail!("a child did not end by itself: {other:?}"),
         };
         if let Some(fate) = look_until(clock, look)? {
             return Ok(fate);
         }
-        let call = fs::read_to_string(format!("/proc/{}/syscall", self.0))?;
-        let threads = self.threads()?;
-        Err(io::Error::other(format!("a child with {threads} threads neither ended nor slept for ever: {call}")))
+        asleep?;
+        bail!("a child neither ended nor slept for ever")
     }
 
-    /// Does it sleep in a private futex call without a time-out, with no other thread to end that?
-    ///
     /// Looked at before and after the threads are counted: of one that ends, the others may be gone already.
     pub fn sleeps_for_ever(&self) -> io::Result<bool> {
-        Ok(self.sleeps()? && self.threads()? == 1 && self.sleeps()?)
+        let threads = || Ok::<_, io::Error>(fs::read_dir(format!("/proc/{}/task", self.0))?.count());
+        Ok(self.sleeps()? && threads()? == 1 && self.sleeps()?)
     }
 
-    /// Is its first thread in such a call?
+    /// Is its first thread in a private futex call without a time-out?
     fn sleeps(&self) -> io::Result<bool> {
         let Activity::Asleep(sleep) = activity_of(self.0)? else { return Ok(false) };
         let SystemCall { number, arguments: [_word, operation, _value, timeout, ..] } = sleep.call?;
         let is_private = operation & libc::FUTEX_PRIVATE_FLAG as u64 != 0;
         Ok(number == libc::SYS_futex && is_private && timeout == 0)
-    }
-
-    fn threads(&self) -> io::Result<usize> {
-        Ok(fs::read_dir(format!("/proc/{}/task", self.0))?.count())
     }
 }
 
