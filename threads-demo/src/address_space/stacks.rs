@@ -2,43 +2,28 @@
 
 use std::collections::HashSet;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::ptr::from_ref;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, Builder};
 
 use anyhow::{Context, Result};
 use crossbeam_channel::bounded;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use process_demo::asleep::look_until;
 use shared::measure::SystemClock;
 use shared::number::counted;
-use shared::{Cell, Claim, Ruling, Stage};
+use shared::{Cell, Claim, Ruling, Stage, Table};
 use threads_demo::thread_identity::{Registers, ThreadIdentity, registers, tids};
 
-use super::{Part, Whose, address, in_second_thread, table, text};
+use super::{OWN, Part};
 
-/// Also returns whether one thread could write into the stack of another.
-pub fn look_at_four(stage: &mut Stage) -> Result<(Vec<Part>, bool)> {
+pub fn look_at_four(stage: &mut Stage) -> Result<Vec<Part>> {
     let (threads, listed) = find(stage.clock()).context("starting threads to look at")?;
-    judge_ids(stage, &threads, &listed)?;
-    let stack = judge_stacks(stage, &threads);
-    let counter = judge_registers(stage, &threads);
-    let written = write_into_a_stack(stage)?;
-    let own = [&stack].into_iter().chain(&counter).all(|part| part.whose == Whose::Own);
-    let unseen = if counter.is_none() { " (program counters could not be read here)" } else { "" };
-    let because = format!("Each of {} threads has its own stack{unseen}", threads.len());
-    let ruling = match (own, written) {
-        (false, _) => Ruling::refuted("Stacks overlap, a thread lies outside its own, or all stand at one instruction"),
-        (true, true) => Ruling::except(
-            "that one thread can write into another's stack",
-            format!("{because}; one changed another's local variable"),
-        ),
-        (true, false) => Ruling::holds(because),
-    };
-    stage.rule(Claim::OwnStackAndCounter, ruling.by(threads.len() as f64, "stacks"))?;
-    Ok(([stack].into_iter().chain(counter).collect(), written))
+    stage.table(table(&threads));
+    let alive = threads.iter().filter(|thread| listed.contains(&thread.identity.tid)).count();
+    stage.all("All threads that are compared live at the same time: /proc lists them", alive, threads.len());
+    stage.rule(Claim::ManyThreadsInAProcess, judge_ids(&threads))?;
+    Ok([look_at_stacks(&threads)].into_iter().chain(look_at_counters(&threads)).collect())
 }
 
 /// What a thread knows of itself, and what is known of it while it sleeps.
@@ -65,15 +50,13 @@ fn find(clock: SystemClock) -> Result<(Vec<FoundThread>, Vec<Pid>)> {
     thread::scope(|scope| {
         let (tell, told) = bounded(1);
         // While this end of each is open, its thread sleeps; on the way out, also by an error, all are dropped.
-        let (_keeps_recv_waiting, never_sent) = bounded::<()>(0);
-        let (mut never_written, _keeps_read_waiting) = io::pipe()?;
-        let (never_ready, _keeps_poll_waiting) = io::pipe()?;
-        let sleep_in_poll =
-            move || _ = poll(&mut [PollFd::new(never_ready.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE);
+        let (_keeps_channel_waiting, never_sent) = bounded::<()>(0);
+        let (mut never_written, _keeps_pipe_waiting) = io::pipe()?;
+        let (mut never_told, _keeps_socket_waiting) = UnixStream::pair()?;
         let sleepers: [(&str, FallAsleep); 3] = [
-            ("in poll", Box::new(sleep_in_poll)),
-            ("in read", Box::new(move || _ = never_written.read(&mut [0]))),
-            ("in recv", Box::new(move || _ = never_sent.recv())),
+            ("in a pipe", Box::new(move || _ = never_written.read(&mut [0]))),
+            ("in a socket", Box::new(move || _ = never_told.read(&mut [0]))),
+            ("in a channel", Box::new(move || _ = never_sent.recv())),
         ];
         let mut threads = vec![FoundThread::of_caller("first")?];
         for (name, fall_asleep) in sleepers {
@@ -92,54 +75,43 @@ fn find(clock: SystemClock) -> Result<(Vec<FoundThread>, Vec<Pid>)> {
     })
 }
 
-fn judge_ids(stage: &mut Stage, threads: &[FoundThread], listed: &[Pid]) -> Result<()> {
-    let pids: HashSet<Pid> = threads.iter().map(|thread| thread.identity.pid).collect();
-    let tids: HashSet<Pid> = threads.iter().map(|thread| thread.identity.tid).collect();
-    let in_proc = tids.iter().filter(|tid| listed.contains(tid)).count();
-    let total = threads.len();
-    let got = format!("{} and {}, {in_proc} of them in /proc", counted(pids.len(), "pid"), counted(tids.len(), "tid"));
-    let says = format!("A process with {total} threads has one pid, and a tid for each thread");
-    let holds = stage.fact(says, pids.len() == 1 && tids.len() == total && in_proc == total, &got);
-    let because = format!("{total} threads had {got}");
-    let ruling = if holds { Ruling::holds(because) } else { Ruling::refuted(because) };
-    stage.rule(Claim::ManyThreadsInAProcess, ruling.by(tids.len() as f64, "threads"))
+fn table(threads: &[FoundThread]) -> Table {
+    let address = |of: usize| Cell::Text(format!("{of:#x}"));
+    let row = |FoundThread { name, identity, local, asleep }: &FoundThread| {
+        let counter = match asleep {
+            None => "runs".into(),
+            Some(Ok(found)) => address(found.program_counter),
+            Some(Err(error)) => Cell::Skipped { skipped: error.to_string() },
+        };
+        vec![(*name).into(), address(identity.stack.start), address(identity.stack.end), address(*local), counter]
+    };
+    let columns = ["thread", "stack from", "stack to", "a local at", "goes on at"];
+    Table::new("Where each thread stands", columns, threads.iter().map(row))
+}
+
+fn judge_ids(threads: &[FoundThread]) -> Ruling {
+    let distinct = |id: fn(&FoundThread) -> Pid| threads.iter().map(id).collect::<HashSet<Pid>>().len();
+    let (pids, tids) = (distinct(|thread| thread.identity.pid), distinct(|thread| thread.identity.tid));
+    let because = format!("{} threads had {} and {}", threads.len(), counted(pids, "pid"), counted(tids, "tid"));
+    let is_one = pids == 1 && tids == threads.len();
+    let ruling = if is_one { Ruling::holds(because) } else { Ruling::refuted(because) };
+    ruling.by(tids as f64, "threads")
 }
 
 /// Do the stacks lie apart, and each thread's local variable in its own?
-fn judge_stacks(stage: &mut Stage, threads: &[FoundThread]) -> Part {
-    let row = |thread: &FoundThread| {
-        let stack = &thread.identity.stack;
-        vec![text(thread.name), address(stack.start), address(stack.end), address(thread.local)]
-    };
-    let columns = ["thread", "stack from", "stack to", "local at"];
-    let rows = threads.iter().map(row).collect();
-    stage.table(table("Each thread's stack, and a local variable on it", &columns, rows));
+fn look_at_stacks(threads: &[FoundThread]) -> Part {
     let mut stacks: Vec<_> = threads.iter().map(|thread| thread.identity.stack.clone()).collect();
     stacks.sort_by_key(|stack| stack.start);
     let overlaps = stacks.windows(2).filter(|pair| pair[0].end > pair[1].start).count();
-    let at_home = threads.iter().filter(|thread| thread.identity.stack.contains(&thread.local)).count();
-    let total = threads.len();
-    let seen = format!("{}, {}", counted(total, "stack"), counted(overlaps, "overlap"));
-    let apart = stage.fact("No two stacks overlap", overlaps == 0, &seen);
-    let says = "Each thread's local variable lies in its own stack";
-    let inside = stage.fact(says, at_home == total, format!("{at_home} of {total}"));
-    Part { name: "stack", whose: if apart && inside { Whose::Own } else { Whose::Unclear }, seen }
+    let inside = threads.iter().filter(|thread| thread.identity.stack.contains(&thread.local)).count();
+    let own = overlaps == 0 && inside == threads.len();
+    let seen = format!("{} stacks, {}, {inside} locals inside", threads.len(), counted(overlaps, "overlap"));
+    Part { name: "stack", whose: own.then_some(OWN), seen }
 }
 
 /// Do the sleepers' stack pointers lie in their stacks, and do they stand at different instructions? None if the kernel
 /// does not show it.
-fn judge_registers(stage: &mut Stage, threads: &[FoundThread]) -> Option<Part> {
-    let row = |thread: &FoundThread| {
-        let [pid, tid] = [thread.identity.pid, thread.identity.tid].map(|id| text(&id.to_string()));
-        let [counter, pointer] = match &thread.asleep {
-            None => [text("runs"), text("runs")],
-            Some(Ok(found)) => [address(found.program_counter), address(found.stack_pointer)],
-            Some(Err(error)) => [(); 2].map(|()| Cell::Skipped { skipped: error.to_string() }),
-        };
-        vec![text(thread.name), pid, tid, counter, pointer]
-    };
-    let columns = ["thread", "pid", "tid", "program counter", "stack pointer"];
-    stage.table(table("Where each thread stands", &columns, threads.iter().map(row).collect()));
+fn look_at_counters(threads: &[FoundThread]) -> Option<Part> {
     let asleep = |thread: &FoundThread| Some((thread.identity.stack.clone(), *thread.asleep.as_ref()?.as_ref().ok()?));
     let sleepers: Vec<_> = threads.iter().filter_map(asleep).collect();
     if sleepers.len() < 2 {
@@ -147,26 +119,9 @@ fn judge_registers(stage: &mut Stage, threads: &[FoundThread]) -> Option<Part> {
     }
     let inside = sleepers.iter().filter(|(stack, found)| stack.contains(&found.stack_pointer)).count();
     let counters: HashSet<usize> = sleepers.iter().map(|(_, found)| found.program_counter).collect();
-    let (total, places) = (sleepers.len(), counted(counters.len(), "instruction"));
     // Two suffice: some C libraries make several calls by one and the same instruction.
-    let own = inside == total && counters.len() > 1;
-    let says = "Sleeping threads have stack pointers in their own stacks and stand at different instructions";
-    stage.fact(says, own, format!("{inside} of {total} in their own stacks; {places}"));
-    let seen = format!("{total} sleeping threads at {places}");
-    Some(Part { name: "program counter", whose: if own { Whose::Own } else { Whose::Unclear }, seen })
-}
-
-/// May one thread write into the stack of another? It needs nothing but the address.
-fn write_into_a_stack(stage: &mut Stage) -> Result<bool> {
-    let on_the_first_stack = AtomicU64::new(1);
-    let place = from_ref(&on_the_first_stack).addr();
-    let own = ThreadIdentity::of_caller()?;
-    let writer = in_second_thread(|| {
-        on_the_first_stack.store(2, Relaxed); // The join publishes it.
-        ThreadIdentity::of_caller()
-    })??;
-    let foreign = own.stack.contains(&place) && !writer.stack.contains(&place) && writer.tid != own.tid;
-    let found = on_the_first_stack.into_inner();
-    let got = format!("the first wrote 1 there, the second 2, the first read {found}");
-    Ok(stage.fact("A thread can write to a variable on another's stack", foreign && found == 2, got))
+    let own = inside == sleepers.len() && counters.len() > 1;
+    let places = counted(counters.len(), "instruction");
+    let seen = format!("{} sleepers at {places}, {inside} in their stacks", sleepers.len());
+    Some(Part { name: "program counter", whose: own.then_some(OWN), seen })
 }
