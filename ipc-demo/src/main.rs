@@ -8,7 +8,6 @@ mod boundaries;
 mod complexity;
 mod futex;
 mod idle;
-mod link;
 mod mapped;
 mod mechanisms;
 mod message_queue;

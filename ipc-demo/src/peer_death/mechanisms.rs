@@ -26,7 +26,7 @@ use nix::unistd::{Pid, mkfifo, read, write};
 use process_demo::pidfd::PidFd;
 
 use super::memory;
-use crate::link::{self, Link, Way};
+use crate::mechanisms::kernel::{self as link, Link, Way};
 use crate::names::Names;
 
 pub struct Mechanism {

@@ -23,7 +23,7 @@ use How::{Copied, Moved, Passed, Serialized};
 
 use super::message::{Stamp, bytes_of};
 use super::stream::{Row, processes, threads};
-use crate::link::{Link, Names, Way};
+use crate::mechanisms::kernel::{Link, Names, Way};
 
 /// One row of each contest.
 pub struct Mechanism {

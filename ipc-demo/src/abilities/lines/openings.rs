@@ -17,7 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::getpid;
 
 use super::{BYTES, Carries, Descriptor, Line, Patience, Receiving, Refusal, Sending};
-use crate::link::{self, Link, Way};
+use crate::mechanisms::kernel::{self as link, Link, Way};
 use crate::names::Names;
 
 const ROOM: usize = 16; // Messages: few, so that who sends many meets a full one.
