@@ -14,6 +14,7 @@
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use nix::sys::signal::{Signal, raise};
 //!
+//! # nix::sys::prctl::set_name(c"\xc3").unwrap(); // A program's name may be cut inside a letter.
 //! // SAFETY: nothing alive here owns anything in shared memory.
 //! let child = unsafe { fork(|| 6 * 7) }.unwrap();
 //! assert_eq!(child.wait().unwrap(), Exit::Code(42));

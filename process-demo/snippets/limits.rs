@@ -37,6 +37,7 @@
 //! assert_eq!(command.status().unwrap().signal(), Some(libc::SIGXCPU));
 //!
 //! // A forked child that limits itself before its work; its parent is not limited.
+//! # nix::sys::prctl::set_name(c"\xc3").unwrap(); // A program's name may be cut inside a letter.
 //! let before = Limit::now(Resource::RLIMIT_AS).unwrap();
 //! // SAFETY: an example's process has one thread here.
 //! match unsafe { fork() }.unwrap() {
@@ -120,7 +121,8 @@ impl Limit {
 /// # Errors
 /// Where /proc cannot be read.
 pub fn more_address_space(bytes: u64) -> io::Result<Limit> {
-    let status = fs::read_to_string("/proc/self/status")?;
+    let status = fs::read("/proc/self/status")?;
+    let status = String::from_utf8_lossy(&status); // The name in it may be any bytes.
     let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB"));
     let size_kib = size.and_then(|size| size.parse::<u64>().ok());
     let size_kib = size_kib.ok_or_else(|| io::Error::other("/proc/self/status does not say how much is mapped"))?;

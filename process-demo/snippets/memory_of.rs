@@ -14,6 +14,7 @@
 #![doc = concat!("```\nuse ", module_path!(), "::*;")]
 //! use nix::unistd::{ForkResult, fork, getpid};
 //!
+//! # nix::sys::prctl::set_name(c"\xc3").unwrap(); // A program's name may be cut inside a letter.
 //! let held = vec![1u8; 8 << 20]; // Written to: memory that was only asked for is not there yet.
 //! let (gate, opener) = std::io::pipe().unwrap();
 //! // SAFETY: an example runs alone on its main thread, and the child only waits and exits.
@@ -109,7 +110,8 @@ impl Add for Memory {
 }
 
 fn proc_text(pid: Pid, file: &str) -> io::Result<String> {
-    fs::read_to_string(format!("/proc/{pid}/{file}"))
+    // The names in it may be any bytes.
+    fs::read(format!("/proc/{pid}/{file}")).map(|text| String::from_utf8_lossy(&text).into_owned())
 }
 
 fn sums_in(maps: &str, status: &str) -> Option<Memory> {
