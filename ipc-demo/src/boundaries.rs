@@ -1,5 +1,7 @@
 //! Does a message arrive as one piece?
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::libc;
@@ -133,7 +135,8 @@ fn receive_large(stage: &Stage, way: Way) -> Result<Result<usize, Errno>> {
     let mut child = Crew::of(Kind::Processes, 1, || Ok((&to, &sent[..])))?;
     child.tell(0, |(to, sent), _| Ok(to.send(sent)? as u64), NOTHING);
     // Whoever sends it as a whole has done soon; else the sender waits for the reader.
-    let early = if goes_as_a_whole(way) { Some(child.hear(0)?) } else { None };
+    let patience = Duration::from_secs(10); // Only a bound.
+    let early = if goes_as_a_whole(way) { child.hear_within(0, patience)? } else { None };
     if let Some(Reply::Failed { errno, .. }) = early {
         return Ok(Err(errno));
     }
