@@ -1,34 +1,33 @@
 //! What can a mechanism do beyond carrying one message from one to one? Each is tried; nothing is known beforehand.
 
-mod crash;
 pub mod lines;
+mod mailbox;
 mod many;
 mod select;
 
-use std::path::Path;
+use std::collections::BTreeSet;
 
-use anyhow::{Context, Result};
-use nix::sys::signal::SigSet;
-use shared::{Cell, Column, Mood, Table, refused};
-
-pub use crash::Afterwards;
-use crash::Deaths;
-use lines::{Between, MECHANISMS, Mechanism, openings};
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, raise};
+use process_demo::child::Exit;
+use process_demo::crew::{Crew, Kind, NOTHING, Reply};
+use shared::{Cell, Table, Tried, tried};
 
 use crate::names::Names;
+use crate::peer_death::{self, Dies, play};
+use lines::{MECHANISMS, Mechanism};
 
 /// What was seen of one mechanism.
 pub struct Abilities {
-    pub name: &'static str,
-    pub between: Between,
+    pub mechanism: &'static Mechanism,
     /// Two send at once into one end: does all arrive, whole?
-    pub producers: Seen,
+    pub two_send: Tried<Seen>,
     /// Can one wait for two of them at once, without a thread for each?
-    pub select: Seen,
+    wait_for_two: Tried<Seen>,
     /// Does a mebibyte go in one send?
-    pub large: Seen,
+    large: Tried<Seen>,
     /// One side is killed: what does the other know, and what is left?
-    pub crash: Afterwards,
+    pub deaths: Tried<Deaths>,
 }
 
 /// How a trial ended.
@@ -39,70 +38,76 @@ pub enum Seen {
     Partly(String),
     /// The error that came, or what came in its place.
     No(String),
-    /// This machine refuses what the trial needs.
-    Skipped(String),
 }
 
-impl Seen {
-    pub fn is_skipped(&self) -> bool {
-        matches!(self, Seen::Skipped(_))
-    }
+/// What the death of one side means to the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deaths {
+    /// The other side lives on. How many of the two sides are told of the other's death; whether some of what was sent
+    /// can never be read; and what is left in the system when both are gone.
+    OneSide { told: usize, lost: bool, left: BTreeSet<&'static str> },
+    /// Both sides are one process: it ends with its thread, and so is nothing left.
+    BothSides,
 }
 
-/// Tries every mechanism. What needs a name gets it in the directory, which is the caller's own, or in the system,
-/// where `system_name` must be nobody else's; all names are gone afterwards. It forks: this process must have one
-/// thread.
-pub fn observe(directory: &Path, system_name: &str) -> Result<Vec<Abilities>> {
-    openings::introduce_ipc_channel()?;
-    let names = Names { directory: directory.to_owned(), system: system_name.to_owned() };
-    let before = SigSet::thread_get_mask()?; // Signals to be waited for are blocked, and stay so until the end.
-    let deaths = Deaths::begin(&names)?;
-    let tried = MECHANISMS.iter().map(|mechanism| trials(mechanism, &names)).collect::<Result<Vec<_>>>();
-    before.thread_set_mask()?;
-    let seen = deaths.see(&names)?;
-    let both = MECHANISMS.iter().zip(tried?).zip(seen);
-    Ok(both.map(|((mechanism, trials), crash)| of(mechanism, trials, crash)).collect())
+/// Tries every mechanism. It forks: this process must have one thread, which keeps signals blocked from then on.
+pub fn observe(names: &Names) -> Result<Vec<Abilities>> {
+    let observe = |one| observe_one(one, names).with_context(|| format!("trying what it can: {}", one.name));
+    MECHANISMS.iter().map(observe).collect()
 }
 
-fn trials(mechanism: &Mechanism, names: &Names) -> Result<[Seen; 3]> {
-    let name = mechanism.name;
-    let producers = or_skipped(many::producers(mechanism, names)).with_context(|| format!("two at once: {name}"))?;
-    let select = or_skipped(select::of_two(mechanism, names)).with_context(|| format!("two to wait for: {name}"))?;
-    let large = or_skipped(many::large(mechanism, names)).with_context(|| format!("a large one: {name}"))?;
-    Ok([producers, select, large])
+fn observe_one(mechanism: &'static Mechanism, names: &Names) -> Result<Abilities> {
+    let deaths = match mechanism.between {
+        Kind::Processes => kill_each_side(mechanism.name, names),
+        Kind::Threads => kill_a_thread(),
+    };
+    Ok(Abilities {
+        mechanism,
+        two_send: tried(many::two_send(mechanism, names))?,
+        wait_for_two: tried(select::wait_for_two(mechanism, names))?,
+        large: tried(many::large(mechanism, names))?,
+        deaths: tried(deaths)?,
+    })
 }
 
-fn of(mechanism: &Mechanism, [producers, select, large]: [Seen; 3], crash: Afterwards) -> Abilities {
-    Abilities { name: mechanism.name, between: mechanism.between, producers, select, large, crash }
+fn kill_each_side(name: &str, names: &Names) -> Result<Deaths> {
+    let mechanism = peer_death::MECHANISMS.iter().find(|one| one.name == name).context("no such mechanism")?;
+    let [reader, writer] = [play(mechanism, Dies::Writer, names)?, play(mechanism, Dies::Reader, names)?];
+    let told = [&reader, &writer].into_iter().filter(|survivor| survivor.answer.is_ok()).count();
+    let left = reader.left.into_iter().chain(writer.left).collect();
+    Ok(Deaths::OneSide { told, lost: writer.lost > 0, left })
 }
 
-fn or_skipped(seen: Result<Seen>) -> Result<Seen> {
-    seen.or_else(|error| refused(&error).map(Seen::Skipped).ok_or(error))
+/// One of two threads.
+fn kill_a_thread() -> Result<Deaths> {
+    let mut threads = Crew::of(Kind::Threads, 2, || Ok(()))?;
+    threads.ask(0, |(), _| Ok(raise(Signal::SIGKILL).map(|()| 0)?), NOTHING)?;
+    let other = threads.ask(1, |(), _| Ok(0), NOTHING)?;
+    ensure!(other == Reply::Gone(Exit::Signal(Signal::SIGKILL)), "a thread was killed, and another one lives");
+    Ok(Deaths::BothSides)
 }
 
 pub fn table(all: &[Abilities]) -> Table {
-    Table {
-        title: "What each mechanism can do; who is told of a death, and is the unread lost".to_owned(),
-        columns: vec![
-            Column::label("mechanism"),
-            Column::value("two send", ""),
-            Column::value("wait for two", ""),
-            Column::value("1 MiB", ""),
-            Column::value("told of death", ""),
-            Column::value("unread lost", ""),
-        ],
-        rows: all.iter().map(cells).collect(),
-    }
-}
-
-fn cells(abilities: &Abilities) -> Vec<Cell> {
     let cell = |seen: &Seen| match seen {
-        Seen::Yes => Cell::Word { says: "yes".to_owned(), mood: Mood::Good },
-        Seen::Partly(says) => Cell::Word { says: says.clone(), mood: Mood::Neutral },
-        Seen::No(says) => Cell::Word { says: says.clone(), mood: Mood::Bad },
-        Seen::Skipped(why) => Cell::Skipped { skipped: why.clone() },
+        Seen::Yes => Cell::good("yes"),
+        Seen::Partly(says) => Cell::neutral(says),
+        Seen::No(says) => Cell::bad(says),
     };
-    let Abilities { name, producers, select, large, crash, .. } = abilities;
-    let [told, lost] = crash.cells();
-    vec![Cell::Text((*name).to_owned()), cell(producers), cell(select), cell(large), told, lost]
+    let told = |deaths: &Deaths| match deaths {
+        Deaths::BothSides => Cell::bad("both die"),
+        Deaths::OneSide { told: 2, .. } => Cell::good("both"),
+        Deaths::OneSide { told, .. } => Cell::bad(["none", "one"][*told]),
+    };
+    let lost = |deaths: &Deaths| match deaths {
+        Deaths::OneSide { lost: false, .. } => Cell::good("no"),
+        _ => Cell::bad("yes"),
+    };
+    let row = |Abilities { mechanism, two_send, wait_for_two, large, deaths }: &Abilities| {
+        let trials = [two_send, wait_for_two, large].map(|seen| Cell::of(seen, cell));
+        let lost = deaths.as_ref().map_or(Cell::Nothing, lost); // The cell before it says why.
+        [vec![mechanism.name.into()], trials.into(), vec![Cell::of(deaths, told), lost]].concat()
+    };
+    let title = "What each mechanism can do; who is told of a death, and is the unread lost";
+    let columns = ["mechanism", "two send", "wait for two", "1 MiB", "told of death", "unread lost"];
+    Table::new(title, columns, all.iter().map(row))
 }

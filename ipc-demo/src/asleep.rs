@@ -1,9 +1,9 @@
-//! Does a process sleep in the kernel, in which call, and is it still the same sleep?
+//! Does a process sleep in the kernel, and what is the call named in which it does?
 
 use anyhow::{Context, Result};
 use nix::libc;
 use nix::unistd::Pid;
-use process_demo::asleep::{Activity, activity_of, look_until, state_of};
+use process_demo::asleep::{look_until, state_of};
 use shared::measure::SystemClock;
 
 /// Waits until the child sleeps, or has ended; true if it sleeps. What it does between two sleeps must be awake.
@@ -14,32 +14,6 @@ pub fn wait_until_asleep(child: Pid, clock: SystemClock) -> Result<bool> {
         _ => anyhow::Ok(None),
     };
     look_until(clock, look)?.with_context(|| format!("process {child} neither slept nor ended within ten seconds"))
-}
-
-/// Waits until `who` names a process that is seen at two looks in the same sleep; none if that takes too long.
-pub fn wait_until_settled(mut who: impl FnMut() -> Result<Option<Pid>>) -> Result<Option<Nap>> {
-    let mut last = None;
-    look_until(SystemClock, || {
-        let nap = who()?.map(nap_of).transpose()?.flatten();
-        let same = nap.clone().filter(|_| nap == last);
-        last = nap;
-        Ok(same)
-    })
-}
-
-/// One sleep: as long as the count stays, it is the same one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Nap {
-    pub switches: u64,
-    pub call: String,
-}
-
-/// Where a process sleeps, if it does: how often it ever went to sleep, and by which call.
-pub fn nap_of(pid: Pid) -> Result<Option<Nap>> {
-    let Activity::Asleep(sleep) = activity_of(pid).context("looking at a process")? else { return Ok(None) };
-    let switches = sleep.switches.context("/proc does not count switches")?;
-    let call = sleep.call.map_or_else(|_| "a call".to_owned(), |call| name_of(call.number));
-    Ok(Some(Nap { switches, call }))
 }
 
 /// A system call's name, as people know it.

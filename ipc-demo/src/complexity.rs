@@ -6,14 +6,14 @@ mod system_calls;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::SigSet;
+use process_demo::crew::Kind;
 use shared::{Cell, Claim, Demo, Extras, Snippet, Stage, Table, Tried, tried};
 
-use crate::abilities::lines::{Between, CROSSBEAM, MECHANISMS, MPSC};
 use crate::abilities::{self, Abilities, Seen};
 use crate::names::Names;
-use burden::{Burden, Used, duties};
+use burden::{Burden, duties};
 use programs::{MESSAGE, PROGRAMS};
-use system_calls::{Counted, PerMessage, name_of};
+use system_calls::{Calls, Counted, name_of, total};
 
 pub const DEMO: Demo = Demo {
     name: "complexity",
@@ -40,34 +40,34 @@ pub const DEMO: Demo = Demo {
 const PROGRAMS_TEXT: &str = include_str!("complexity/programs.rs");
 
 fn run(stage: &mut Stage) -> Result<()> {
-    let names = Names::of(stage, "complexity", &["-POSIX-queue-writer", "-POSIX-queue-reader"])?; // Of the two deaths.
+    let names = Names::of(stage, "complexity")?;
+    let before = SigSet::thread_get_mask()?; // Signals to be waited for are blocked, and stay so until all is counted.
     stage.note(
-        "What can each do? Two send at once, one waits for two, a mebibyte goes in one send, one side is killed. Of two \
-         that write into bare memory at once one is lost when both choose their place before either is done: here that \
-         is made to happen.",
+        "What can each do? Two send at once, one waits for two, a mebibyte goes in one send, one side is killed. That two \
+         who write into bare memory choose the same place is made to happen here.",
     );
-    let abilities = abilities::observe(&names.directory, &names.system)?;
+    let abilities = abilities::observe(&names)?;
     stage.table(abilities::table(&abilities));
 
     stage.note(
-        "What does one write? Each of these programs is run, and its text is counted. The two are a process and the child \
-         that it started, so most of them need no name to meet by. The crash was played as strangers would meet it: by a \
-         name, where a mechanism has one.",
+        "What does one write? Each of these programs is run, and its text is counted. A process and its child need no \
+         name to meet by; the crash was played as strangers would meet it: by a name, where a mechanism has one.",
     );
-    let count = |one| Asked::count(one, &names).transpose();
-    let mut asked: Vec<Asked> = abilities.iter().filter_map(count).collect::<Result<_>>()?;
-    asked.sort_by_key(|one| (one.arrived.is_err(), one.used.lines, one.used.can_fail));
+    let count = |one| Asked::count(one, &names).with_context(|| format!("counting: {}", one.mechanism.name));
+    let mut asked = abilities.iter().map(count).collect::<Result<Vec<_>>>()?;
+    before.thread_set_mask()?;
+    asked.sort_by_key(|one| (one.arrived.is_err(), one.burden.counts));
     show_counts(stage, &asked);
     stage.note(
-        "And what does the kernel have to do? Both sides of 64 bytes are followed call by call, first with a receiver that \
-         is asleep before each message is sent, then with one that finds it there.",
+        "And what does the kernel have to do? One process plays both sides of 64 bytes and is followed call by call, first \
+         with a receiver that is asleep before each message is sent, then with one that finds it there.",
     );
     show_calls(stage, &asked);
-    tell_facts(stage, &abilities, &asked);
+    tell_facts(stage, &asked);
 
     let (processes, threads): (Vec<&Asked>, Vec<&Asked>) = asked.iter().partition(|one| one.is_between_processes());
-    let processes: Vec<Burden> = processes.into_iter().map(Asked::burden).collect();
-    let channel = threads.first().context("no channel to set them beside")?.burden();
+    let processes: Vec<Burden> = processes.into_iter().map(|one| one.burden.clone()).collect();
+    let channel = threads.first().context("no channel to set them beside")?.burden.clone();
     stage.rule(Claim::IpcIsComplex, burden::ruling(&processes, &channel))?;
     let [lines, can_fail, calls, _] = burden::ranges(&processes);
     let [its_lines, its_can_fail, its_calls, _] = burden::ranges(&[channel]);
@@ -83,107 +83,90 @@ fn run(stage: &mut Stage) -> Result<()> {
 /// What one mechanism asked for.
 struct Asked<'a> {
     abilities: &'a Abilities,
-    used: Used,
+    burden: Burden,
     /// Whether the program's message arrived as it was sent.
     arrived: Tried<bool>,
     calls: Tried<Counted>,
 }
 
 impl<'a> Asked<'a> {
-    /// Runs the mechanism's program, if it has one here, and counts the system calls.
-    fn count(abilities: &'a Abilities, names: &Names) -> Result<Option<Asked<'a>>> {
-        let name = abilities.name;
-        let Some((_, function, program)) = PROGRAMS.iter().find(|program| program.0 == name) else { return Ok(None) };
-        let mechanism = MECHANISMS.iter().find(|mechanism| mechanism.name == name).context("an unknown mechanism")?;
+    /// Runs the mechanism's program, and counts what it asks for.
+    fn count(abilities: &'a Abilities, names: &Names) -> Result<Asked<'a>> {
+        let Abilities { mechanism, two_send, deaths, .. } = abilities;
+        let found = PROGRAMS.iter().find(|(name, ..)| *name == mechanism.name);
+        let (name, function, program) = found.context("it has no program")?;
         let used = burden::used(PROGRAMS_TEXT, function).context("the program has no text")?;
-        if let Seen::Skipped(why) = &abilities.producers {
-            return Ok(Some(Asked { abilities, used, arrived: Err(why.clone()), calls: Err(why.clone()) }));
-        }
-        let before = SigSet::thread_get_mask()?; // One of them blocks a signal.
-        let ran = program(names).map(|message| message == MESSAGE);
-        before.thread_set_mask()?;
-        let arrived = tried(ran).with_context(|| format!("the smallest program: {name}"))?;
-        let calls =
-            tried(system_calls::of(mechanism, names)).with_context(|| format!("counting system calls: {name}"))?;
-        Ok(Some(Asked { abilities, used, arrived, calls }))
+        let (arrived, calls) = match two_send {
+            Ok(_) => {
+                (tried(program(names).map(|message| message == MESSAGE))?, tried(system_calls::of(mechanism, names))?)
+            }
+            Err(why) => (Err(why.clone()), Err(why.clone())), // It might wait for what can never come.
+        };
+        let [lines, can_fail] = [used.lines, used.can_fail].map(|count| arrived.is_ok().then_some(count));
+        let present = calls.as_ref().ok().and_then(|calls| calls.present.as_ref());
+        let system_calls = present.map(|calls| (calls.set_up + total(&calls.message)) as usize);
+        let duties = deaths.as_ref().ok().map(|deaths| duties(deaths).len());
+        let burden = Burden { name, counts: [lines, can_fail, system_calls, duties] };
+        Ok(Asked { abilities, burden, arrived, calls })
     }
 
     fn is_between_processes(&self) -> bool {
-        self.abilities.between == Between::Processes
-    }
-
-    fn burden(&self) -> Burden {
-        let ran = self.arrived.is_ok();
-        Burden {
-            name: self.abilities.name,
-            lines: ran.then_some(self.used.lines),
-            can_fail: ran.then_some(self.used.can_fail),
-            system_calls: self.calls.as_ref().ok().map(|calls| (calls.set_up + calls.present.total()) as usize),
-            duties: duties(&self.abilities.crash).map(|duties| duties.len()),
-        }
+        self.abilities.mechanism.between == Kind::Processes
     }
 }
 
 /// The four counts that decide, the least first; and which the duties are.
 fn show_counts(stage: &mut Stage, asked: &[Asked]) {
     let counts = |one: &Asked| {
-        let Burden { name, can_fail, system_calls, duties, .. } = one.burden();
-        let name = if one.is_between_processes() { name.to_owned() } else { format!("{name}, threads") };
-        let lines = Cell::of(&one.arrived, |_| one.used.lines.into());
-        let number = |count: Option<usize>| count.map_or(Cell::Nothing, Cell::from);
-        [name.into(), lines].into_iter().chain([can_fail, system_calls, duties].map(number)).collect()
+        let Burden { name, counts } = &one.burden;
+        let name = if one.is_between_processes() { (*name).to_owned() } else { format!("{name}, threads") };
+        let [lines, rest @ ..] = counts.map(|count| count.map_or(Cell::Nothing, Cell::from));
+        [name.into(), Cell::of(&one.arrived, |_| lines)].into_iter().chain(rest).collect()
     };
     let columns = ["mechanism", "lines", "places to fail", "system calls", "duties after a crash"];
     stage.show(Table::new("The smallest program that sends 64 bytes", columns, asked.iter().map(counts)));
     let which = |one: &Asked| {
-        let duties = match duties(&one.abilities.crash) {
-            Some(duties) if duties.is_empty() => "nothing".into(),
-            Some(duties) => duties.join(", ").into(),
-            None => Cell::Nothing,
-        };
-        vec![one.abilities.name.into(), one.used.unsafe_blocks.into(), duties]
+        let duties = Cell::of(&one.abilities.deaths, |deaths| match &duties(deaths)[..] {
+            [] => "nothing".into(),
+            all => all.join(", ").into(),
+        });
+        vec![one.burden.name.into(), duties]
     };
-    let columns = ["mechanism", "unsafe blocks", "after a crash"];
-    stage.table(Table::new("What else to mind", columns, asked.iter().map(which)));
+    stage.table(Table::new("The duties after a crash", ["mechanism", "whoever lives on"], asked.iter().map(which)));
 }
 
 fn show_calls(stage: &mut Stage, asked: &[Asked]) {
     // As in '3: read, poll 2'.
-    let names = |message: &PerMessage| {
+    let in_words = |calls: &Calls| {
         let name = |(name, times): (&String, &u64)| match times {
-            1 => name_of(name).to_owned(),
+            1 => name_of(name),
             times => format!("{} {times}", name_of(name)),
         };
-        let all: Vec<String> = message.calls.iter().map(name).collect();
-        let varies = if message.repeats { "" } else { "varies, once " };
-        let total = message.total();
-        Cell::from(if total == 0 { format!("{varies}0") } else { format!("{varies}{total}: {}", all.join(", ")) })
+        let all: Vec<String> = calls.message.iter().map(name).collect();
+        if all.is_empty() { "0".into() } else { format!("{}: {}", total(&calls.message), all.join(", ")).into() }
     };
-    let calls = |one: &Asked| {
-        let set_up = Cell::of(&one.calls, |calls| calls.set_up.into());
-        let messages = one.calls.iter().flat_map(|calls| [names(&calls.awaited), names(&calls.present)]);
-        [one.abilities.name.into(), set_up].into_iter().chain(messages).collect()
+    let row = |one: &Asked| {
+        let name = one.burden.name.into();
+        let Ok(Counted { present, awaited }) = &one.calls else {
+            return vec![name, Cell::of(&one.calls, |_| Cell::Nothing)];
+        };
+        let set_up = present.as_ref().map_or(Cell::Nothing, |calls| calls.set_up.into());
+        let [awaited, present] = [awaited, present].map(|calls| calls.as_ref().map_or("varies".into(), in_words));
+        vec![name, set_up, awaited, present]
     };
     let columns = ["mechanism", "set-up", "message slept for", "message there already"];
-    stage.table(Table::new("System calls of both sides, together", columns, asked.iter().map(calls)));
+    stage.table(Table::new("System calls of both sides, together", columns, asked.iter().map(row)));
 }
 
-/// By these no record of 64 bytes is ever split or dropped, says their documentation.
-const WHOLE: [&str; 9] = [
-    "pipe",
-    "named FIFO",
-    "Unix seqpacket",
-    "Unix datagram",
-    "POSIX queue",
-    "ipc-channel",
-    MPSC,
-    "std sync_channel",
-    CROSSBEAM,
-];
+/// No record of 64 bytes is ever split or dropped by it, says its documentation.
+fn promises_whole_records(name: &str) -> bool {
+    let by_the_kernel = matches!(name, "pipe" | "named FIFO" | "Unix seqpacket" | "Unix datagram" | "POSIX queue");
+    by_the_kernel || matches!(name, "ipc-channel" | "std mpsc")
+}
 
-fn tell_facts(stage: &mut Stage, abilities: &[Abilities], asked: &[Asked]) {
-    let promised = abilities.iter().filter(|one| WHOLE.contains(&one.name));
-    let tried: Vec<&Seen> = promised.map(|one| &one.producers).filter(|seen| !seen.is_skipped()).collect();
+fn tell_facts(stage: &mut Stage, asked: &[Asked]) {
+    let promised = asked.iter().filter(|one| promises_whole_records(one.burden.name));
+    let tried: Vec<&Seen> = promised.flat_map(|one| &one.abilities.two_send).collect();
     let whole = tried.iter().filter(|seen| ***seen == Seen::Yes).count();
     let says = "Small records of two senders at once stay whole wherever the documentation promises it";
     stage.all(says, whole, tried.len());
@@ -194,7 +177,7 @@ fn tell_facts(stage: &mut Stage, abilities: &[Abilities], asked: &[Asked]) {
     // How a channel between threads waits, and so what it calls, is its own affair and a matter of moments.
     let processes = asked.iter().filter(|one| one.is_between_processes());
     let counted: Vec<&Counted> = processes.filter_map(|one| one.calls.as_ref().ok()).collect();
-    let same = counted.iter().filter(|calls| calls.awaited.repeats && calls.present.repeats).count();
+    let same = counted.iter().filter(|calls| calls.awaited.is_some() && calls.present.is_some()).count();
     let says = "Between processes every message needs the same system calls as the one before";
     stage.all(says, same, counted.len()); // Where tracing is forbidden nothing was counted.
 }

@@ -15,9 +15,9 @@ pub struct Names {
 }
 
 impl Names {
-    /// A queue may then have the name, or the name with one of these endings; the runner removes what a killed run left.
-    pub fn of(stage: &Stage, what: &str, endings: &[&str]) -> io::Result<Names> {
-        endings.iter().chain(&[""]).try_for_each(|ending| stage.queue(&format!("{what}{ending}")).map(drop))?;
+    /// A queue may then have the name; the runner removes what a killed run left.
+    pub fn of(stage: &Stage, what: &str) -> io::Result<Names> {
+        stage.queue(what)?;
         Ok(Names { directory: stage.directory().to_owned(), system: stage.name(what) })
     }
 

@@ -39,7 +39,7 @@ fn run(stage: &mut Stage) -> Result<()> {
         "A message goes in two halves. One side stops after the first, the other waits for it; then the one that \
          stopped is killed by SIGKILL, which nobody can catch.",
     );
-    let names = Names::of(stage, "peer-death", &[])?;
+    let names = Names::of(stage, "peer-death")?;
     let rounds = stage.by_effort(1, 5, 50);
     let mut rows = MECHANISMS.iter().map(|one| kill_each(one, &names, rounds)).collect::<Result<Vec<_>>>()?;
     rows.sort_by_key(|(_, seen)| seen.as_ref().map_or(usize::MAX, |sides| 2 - told(sides)));

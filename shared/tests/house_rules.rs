@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use shared::Claim;
 
 use source::{
-    Source, between, demos, direct_dependencies, names, of_shared, packages, private_functions, read, root, snippets,
-    whole_demo,
+    Source, between, demos, direct_dependencies, names, of_shared, of_topic, packages, private_functions, read, root,
+    snippets, whole_demo,
 };
 
 const TOPICS: [&str; 5] = ["threads-demo", "process-demo", "ipc-demo", "sync-demo", "race-demo"];
@@ -259,6 +259,17 @@ fn nothing_is_larger_than_a_reader_can_hold() {
     }
     wrong.extend(exceptions.keys().map(|name| format!("{name} is on the list and nowhere else")));
     none(wrong);
+}
+
+/// Of the two topics that are complete, and of each exception.
+#[test]
+fn the_house_stays_as_light_as_it_is() {
+    let files: Vec<Source> = ["process-demo", "ipc-demo"].iter().flat_map(|topic| of_topic(topic)).collect();
+    let lines = files.iter().map(Source::lines_of_code).sum::<usize>();
+    assert!(lines <= 14_500 && files.len() <= 115, "{lines} lines in {} files", files.len());
+    let demos = || sizes::EXCEPTIONS.iter().filter(|(name, ..)| !name.contains(" snippet "));
+    let large = demos().filter(|(_, lines, _)| *lines > 450).count();
+    assert!(demos().all(|(_, lines, _)| *lines <= 600) && large <= 8, "{large} above 450");
 }
 
 fn none(wrong: impl IntoIterator<Item = String>) {

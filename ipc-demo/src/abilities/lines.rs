@@ -1,59 +1,69 @@
 //! By which mechanisms can a message go from one to another, and how is each opened, sent by and received from?
 
-pub mod mailbox;
-pub mod openings;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+use std::{fmt, io};
 
-use std::io;
-use std::os::fd::OwnedFd;
+use anyhow::{Context, Result, anyhow, ensure};
+use ipc_channel::ipc::channel;
+use ipc_demo::event::Event;
+use ipc_demo::queued_signal;
+use ipc_demo::ring::{self, Ring};
+use nix::libc::SIGUSR1;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use process_demo::crew::Kind;
 
-use anyhow::Result;
-use nix::errno::Errno;
-
+use super::mailbox::Mailbox;
+use crate::mechanisms::kernel::{self, Link, Way};
 use crate::names::Names;
 
-/// Bytes of an ordinary message.
-pub const BYTES: usize = 64;
-
-/// Sends one message.
-pub type Sending = Box<dyn FnMut(&[u8]) -> Result<(), Refusal> + Send>;
-
-/// Receives one message into the buffer, which a stream fills; gives its length, nothing if it only looks and none is
-/// there. No message of ours is empty.
-pub type Receiving = Box<dyn FnMut(&mut [u8], Patience) -> Result<usize, Refusal> + Send>;
-
-/// An error as its caller meets it: ECONNRESET, or the library's own word.
-#[derive(Debug)]
-pub struct Refusal(pub String);
-
-impl From<Errno> for Refusal {
-    fn from(error: Errno) -> Refusal {
-        Refusal(format!("{error:?}"))
-    }
+/// A mechanism, by the name that it has in every table.
+pub struct Mechanism {
+    pub name: &'static str,
+    pub between: Kind,
+    pub open: fn(&Names) -> Result<Line>,
 }
 
-impl From<io::Error> for Refusal {
-    fn from(error: io::Error) -> Refusal {
-        error.raw_os_error().map_or_else(|| Refusal(error.to_string()), |code| Errno::from_raw(code).into())
-    }
+pub const FUTEX: &str = "memory + futex";
+pub const IPC_CHANNEL: &str = "ipc-channel";
+pub const SIGNAL: &str = "signal";
+
+pub const MECHANISMS: &[Mechanism] = &[
+    processes("pipe", |names| linked(Way::Pipe, names)),
+    processes("named FIFO", |names| linked(Way::Fifo, names)),
+    processes("Unix stream", |names| linked(Way::UnixStream, names)),
+    processes("TCP", |names| linked(Way::Tcp, names)),
+    processes("Unix seqpacket", |names| linked(Way::UnixSeqpacket, names)),
+    processes("Unix datagram", |names| linked(Way::UnixDatagram, names)),
+    processes("UDP", |names| linked(Way::Udp, names)),
+    processes("POSIX queue", |names| linked(Way::Queue, names)),
+    processes("eventfd", eventfd),
+    processes(FUTEX, mailbox),
+    processes("ring", ring),
+    processes(IPC_CHANNEL, ipc_channel),
+    processes(SIGNAL, signal),
+    Mechanism { between: Kind::Threads, ..processes("std mpsc", std_mpsc) },
+];
+
+const fn processes(name: &'static str, open: fn(&Names) -> Result<Line>) -> Mechanism {
+    Mechanism { name, between: Kind::Processes, open }
 }
 
-/// A copy, made when it is asked for: to poll is no part of the set-up.
-pub type Descriptor = Box<dyn Fn() -> io::Result<OwnedFd>>;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
-    Waits,
-    Looks,
-}
-
-/// Both ends of one mechanism, not yet taken. Each role is claimed where it is played: after a fork.
+/// Both ends of one mechanism, open; a forked child has them too.
 pub struct Line {
     pub carries: Carries,
-    pub sender: Box<dyn FnMut() -> Result<Sending, Refusal>>,
-    pub receiver: Box<dyn FnOnce() -> Result<Receiving, Refusal>>,
-    /// Gives what poll(2) could wait for at the receiving end, if there is such a thing.
-    pub descriptor: Option<Descriptor>,
+    /// Sends one message, to that process.
+    pub send: Box<Send>,
+    /// Waits for one message; a stream has no messages, and gives so many bytes.
+    pub receive: Box<Receive>,
+    /// What poll(2) could wait for at the receiving end, if there is such a thing.
+    pub polled: Option<Arc<dyn AsFd + std::marker::Send + Sync>>,
 }
+
+type Send = dyn Fn(&[u8], Pid) -> Result<()> + Sync;
+type Receive = dyn Fn(usize) -> Result<Vec<u8>> + Sync;
 
 /// What one message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,49 +75,111 @@ pub enum Carries {
     News,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Between {
-    Processes,
-    Threads,
+fn line(
+    carries: Carries,
+    send: impl Fn(&[u8], Pid) -> Result<()> + Sync + 'static,
+    receive: impl Fn(usize) -> Result<Vec<u8>> + Sync + 'static,
+) -> Line {
+    Line { carries, send: Box::new(send), receive: Box::new(receive), polled: None }
 }
 
-/// A mechanism, by the name that it has in every matrix.
-pub struct Mechanism {
-    pub name: &'static str,
-    pub between: Between,
-    pub open: fn(&Names) -> Result<Line>,
+/// Bytes of an ordinary message.
+pub const BYTES: usize = 64;
+
+const ROOM: usize = 16; // Messages: few, so that who sends many meets a full one.
+
+/// What has a descriptor at both ends, by plain read and write.
+fn linked(way: Way, names: &Names) -> Result<Line> {
+    let queue = names.in_system();
+    let Link { to, from } = way.link(&kernel::Names { directory: &names.directory, queue: &queue })?;
+    let from = Arc::new(from);
+    let polled = Arc::clone(&from);
+    let send = move |mut message: &[u8], _| {
+        while !message.is_empty() {
+            message = &message[to.send(message)?..]; // What keeps boundaries takes all, or is an error.
+        }
+        Ok(())
+    };
+    let receive = move |bytes| {
+        let mut message = vec![0; bytes];
+        let mut filled = from.receive(&mut message)?;
+        while filled < bytes && !way.keeps_boundaries() {
+            let more = from.receive(&mut message[filled..])?;
+            ensure!(more > 0, "end");
+            filled += more;
+        }
+        message.truncate(filled);
+        Ok(message)
+    };
+    Ok(Line { polled: Some(polled), ..line(Carries::Bytes, send, receive) })
 }
 
-const fn processes(name: &'static str, open: fn(&Names) -> Result<Line>) -> Mechanism {
-    Mechanism { name, between: Between::Processes, open }
+/// Whatever the message is, one is added.
+fn eventfd(_: &Names) -> Result<Line> {
+    let event = Arc::new(Event::counter().context("eventfd")?);
+    let (to, polled) = (Arc::clone(&event), Arc::clone(&event));
+    let receive = move |_| Ok(event.wait()?.to_ne_bytes().to_vec());
+    Ok(Line { polled: Some(polled), ..line(Carries::Sum, move |_, _| Ok(to.add(1)?), receive) })
 }
 
-const fn threads(name: &'static str, open: fn(&Names) -> Result<Line>) -> Mechanism {
-    Mechanism { name, between: Between::Threads, open }
+fn mailbox(_: &Names) -> Result<Line> {
+    let to = Arc::new(Mailbox::new()?);
+    let from = Arc::clone(&to);
+    let send = move |message: &[u8], _| to.put(message).map(|number| to.publish(number));
+    Ok(line(Carries::Bytes, send, move |_| from.take()))
 }
 
-pub const FUTEX: &str = "memory + futex";
-pub const RING: &str = "ring";
-pub const IPC_CHANNEL: &str = "ipc-channel";
-pub const SIGNAL: &str = "signal";
-pub const MPSC: &str = "std mpsc";
-pub const CROSSBEAM: &str = "crossbeam";
+/// Each role is claimed where it is played: after a fork.
+fn ring(_: &Names) -> Result<Line> {
+    let to = Arc::new(Ring::new(ROOM, BYTES).context("a ring")?);
+    let from = Arc::clone(&to);
+    let (sender, receiver) = (Mutex::new(None), Mutex::new(None));
+    let send = move |message: &[u8], _| by_role(&sender, || to.sender(), |role| role.send(message));
+    let receive = move |bytes| {
+        let mut message = vec![0; bytes];
+        let length = by_role(&receiver, || from.receiver(), |role| role.receive(&mut message))?;
+        message.truncate(length);
+        Ok(message)
+    };
+    Ok(line(Carries::Bytes, send, receive))
+}
 
-pub const MECHANISMS: &[Mechanism] = &[
-    processes("pipe", openings::pipe),
-    processes("named FIFO", openings::fifo),
-    processes("Unix stream", openings::unix_stream),
-    processes("TCP", openings::tcp),
-    processes("Unix seqpacket", openings::seqpacket),
-    processes("Unix datagram", openings::datagram),
-    processes("UDP", openings::udp),
-    processes("POSIX queue", openings::queue),
-    processes("eventfd", openings::eventfd),
-    processes(FUTEX, mailbox::open),
-    processes(RING, openings::ring),
-    processes(IPC_CHANNEL, openings::ipc_channel),
-    processes(SIGNAL, openings::signal),
-    threads(MPSC, openings::mpsc),
-    threads("std sync_channel", openings::sync_channel),
-    threads(CROSSBEAM, openings::crossbeam),
-];
+fn by_role<R, T>(
+    role: &Mutex<Option<R>>,
+    claim: impl FnOnce() -> io::Result<R>,
+    call: impl FnOnce(&mut R) -> Result<T, ring::Error>,
+) -> Result<T> {
+    let mut role = role.lock().unwrap();
+    let claimed = match role.take() {
+        Some(claimed) => claimed,
+        None => claim().map_err(|error| by_name(error.kind()))?,
+    };
+    call(role.insert(claimed)).map_err(by_name)
+}
+
+fn by_name(error: impl fmt::Debug) -> anyhow::Error {
+    anyhow!("{error:?}")
+}
+
+fn ipc_channel(_: &Names) -> Result<Line> {
+    let (to, from) = channel::<Vec<u8>>().context("an ipc-channel")?;
+    let (to, from) = (Mutex::new(to), Mutex::new(from));
+    let send = move |message: &[u8], _| Ok(to.lock().unwrap().send(message.to_vec())?);
+    Ok(line(Carries::Bytes, send, move |_| Ok(from.lock().unwrap().recv()?)))
+}
+
+fn signal(_: &Names) -> Result<Line> {
+    queued_signal::block(&[SIGUSR1]).context("blocking a signal")?;
+    let receive = |_| {
+        queued_signal::take(&[SIGUSR1], Duration::MAX)?.context("a wait for ever is over")?;
+        Ok(Vec::new())
+    };
+    Ok(line(Carries::News, |_, to| Ok(kill(to, Signal::SIGUSR1)?), receive))
+}
+
+fn std_mpsc(_: &Names) -> Result<Line> {
+    let (to, from) = mpsc::channel();
+    let from = Mutex::new(from);
+    let send = move |message: &[u8], _| Ok(to.send(message.to_vec())?);
+    Ok(line(Carries::Bytes, send, move |_| Ok(from.lock().unwrap().recv()?)))
+}

@@ -2,53 +2,32 @@
 
 use shared::Ruling;
 
-use crate::abilities::Afterwards;
+use crate::abilities::Deaths;
 
-/// The counts of one mechanism; none of what could not be counted here.
-#[derive(Clone, Debug, Default)]
+/// The counts of one mechanism, in the order of `COUNTS`; none of what could not be counted here.
+#[derive(Clone, Debug)]
 pub struct Burden {
     pub name: &'static str,
-    pub lines: Option<usize>,
-    pub can_fail: Option<usize>,
-    /// For set-up and one message.
-    pub system_calls: Option<usize>,
-    pub duties: Option<usize>,
+    pub counts: [Option<usize>; 4],
 }
 
 const COUNTS: [&str; 4] = ["lines", "places to fail", "system calls", "duties after crashes"];
 
-impl Burden {
-    fn counts(&self) -> [Option<usize>; 4] {
-        [self.lines, self.can_fail, self.system_calls, self.duties]
-    }
-
-    /// On which counts it asks for more; none where one of the two was not counted.
-    fn beyond(&self, other: &Burden) -> [Option<bool>; 4] {
-        let (ours, theirs) = (self.counts(), other.counts());
-        std::array::from_fn(|index| Some(ours[index]? > theirs[index]?))
-    }
-}
-
-/// What is left to do for who lives on, or comes after, when one side was killed; none if that was not seen.
-pub fn duties(crash: &Afterwards) -> Option<Vec<String>> {
-    let (told, left) = match crash {
-        Afterwards::Skipped(_) => return None,
-        Afterwards::DiesToo => return Some(Vec::new()),
-        Afterwards::LivesOn { told, left, .. } => (*told, left),
-    };
-    let sides = ["both sides", "one side"];
-    let watch = sides.get(told).map(|who| format!("watch the other ({who})"));
+/// What is left to do for who lives on, or comes after, when one side was killed.
+pub fn duties(deaths: &Deaths) -> Vec<String> {
+    let Deaths::OneSide { told, left, .. } = deaths else { return Vec::new() };
+    let watch = ["both sides", "one side"].get(*told).map(|who| format!("watch the other ({who})"));
     let remove = left.iter().map(|what| match what.starts_with("port") {
         true => "reuse the port".to_owned(), // The kernel keeps it for a minute; SO_REUSEADDR binds it all the same.
         false => format!("remove the {what}"),
     });
-    Some(watch.into_iter().chain(remove).collect())
+    watch.into_iter().chain(remove).collect()
 }
 
 /// From the least to the most of each count, in words.
 pub fn ranges(all: &[Burden]) -> [String; 4] {
     std::array::from_fn(|index| {
-        let counts = || all.iter().filter_map(|one| one.counts()[index]);
+        let counts = || all.iter().filter_map(|one| one.counts[index]);
         match (counts().min(), counts().max()) {
             (Some(least), Some(most)) if least == most => least.to_string(),
             (Some(least), Some(most)) => format!("{least} to {most}"),
@@ -59,7 +38,11 @@ pub fn ranges(all: &[Burden]) -> [String; 4] {
 
 /// By the rule that the demonstration declares.
 pub fn ruling(processes: &[Burden], threads: &Burden) -> Ruling {
-    let compared = processes.iter().map(|one| (one.name, one.beyond(threads)));
+    // On which counts each asks for more; none where one of the two was not counted.
+    let beyond = |one: &Burden| -> [Option<bool>; 4] {
+        std::array::from_fn(|index| Some(one.counts[index]? > threads.counts[index]?))
+    };
+    let compared = processes.iter().map(|one| (one.name, beyond(one)));
     let tried: Vec<_> = compared.filter(|(_, beyond)| beyond.iter().any(Option::is_some)).collect();
     if tried.is_empty() {
         return Ruling::undecided("No mechanism between processes could be set beside a channel between threads");
@@ -101,44 +84,26 @@ fn named(counts: &[(&str, usize, usize)]) -> String {
 }
 
 /// What the text of one smallest program says of the work that it was.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Used {
     pub lines: usize,
     /// Where its writer says what happens if a call fails.
     pub can_fail: usize,
-    pub unsafe_blocks: usize,
 }
 
 /// How a line says that a call can fail: it passes the error on, or asks.
 const FAILURES: [&str; 5] = ["?", ".is_err()", ".is_ok_and(", ".unwrap()", "ensure!("];
-const UNSAFE: [&str; 1] = ["unsafe {"];
 
 /// Of the function of that name in the text: all from its first line to its closing brace; none if there is none.
-pub fn used(text: &str, function: &str) -> Option<Used> {
+pub fn used<'t>(text: &'t str, function: &str) -> Option<Used> {
     let head = format!("fn {function}(");
-    let from = text.lines().skip_while(|line| !line.starts_with(&head));
-    let mut body: Vec<&str> = Vec::new();
-    for line in from {
-        body.push(line);
-        if line == "}" {
-            let code = code_of(&body);
-            return Some(Used {
-                lines: code.len(),
-                can_fail: times(&code, &FAILURES),
-                unsafe_blocks: times(&code, &UNSAFE),
-            });
-        }
-    }
-    None
-}
-
-fn code_of<'t>(lines: &[&'t str]) -> Vec<&'t str> {
+    let body: Vec<&str> = text.lines().skip_while(|line| !line.starts_with(&head)).collect();
+    let end = body.iter().position(|line| *line == "}")?;
     let is_code = |line: &&&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
-    lines.iter().filter(is_code).map(|line| line.split(" // ").next().unwrap_or(line)).collect()
-}
-
-fn times(code: &[&str], signs: &[&str]) -> usize {
-    signs.iter().map(|sign| code.iter().map(|line| line.matches(sign).count()).sum::<usize>()).sum()
+    let without_comment = |line: &&'t str| line.split(" // ").next().unwrap_or(line);
+    let code: Vec<&str> = body[..=end].iter().filter(is_code).map(without_comment).collect();
+    let failures = |line: &&str| FAILURES.iter().map(|sign| line.matches(sign).count()).sum::<usize>();
+    Some(Used { lines: code.len(), can_fail: code.iter().map(failures).sum() })
 }
 
 #[cfg(test)]
@@ -148,8 +113,7 @@ mod tests {
     use super::*;
 
     fn burden(counts: [Option<usize>; 4]) -> Burden {
-        let [lines, can_fail, system_calls, duties] = counts;
-        Burden { name: "it", lines, can_fail, system_calls, duties }
+        Burden { name: "it", counts }
     }
 
     #[test]
@@ -190,23 +154,19 @@ mod tests {
 
     #[test]
     fn who_is_not_told_must_watch_and_what_has_a_name_must_go() {
-        let lives_on = |told, left: &[&str]| Afterwards::LivesOn {
-            told,
-            lost: 0,
-            left: left.iter().map(|what| (*what).to_owned()).collect(),
-        };
-        assert_eq!(duties(&lives_on(2, &[])), Some(vec![]));
-        assert_eq!(duties(&lives_on(0, &["queue"])).unwrap(), ["watch the other (both sides)", "remove the queue"]);
-        assert_eq!(duties(&lives_on(2, &["port in TIME-WAIT"])).unwrap(), ["reuse the port"]);
-        assert_eq!(duties(&Afterwards::DiesToo), Some(vec![]));
-        assert_eq!(duties(&Afterwards::Skipped("refused".to_owned())), None);
+        let one_side =
+            |told, left: &[&'static str]| Deaths::OneSide { told, lost: false, left: left.iter().copied().collect() };
+        assert!(duties(&one_side(2, &[])).is_empty() && duties(&Deaths::BothSides).is_empty());
+        assert_eq!(duties(&one_side(0, &["queue"])), ["watch the other (both sides)", "remove the queue"]);
+        assert_eq!(duties(&one_side(1, &[])), ["watch the other (one side)"]);
+        assert_eq!(duties(&one_side(2, &["port in TIME-WAIT"])), ["reuse the port"]);
     }
 
     #[test]
     fn a_program_ends_with_its_brace() {
         let text = "fn a(x: u8) -> R {\n    one()?;\n    // Two.\n    let b = two().is_err();\n}\n\nfn b() {\n}\n";
-        assert_eq!(used(text, "a"), Some(Used { lines: 4, can_fail: 2, unsafe_blocks: 0 }));
-        assert_eq!(used(text, "b"), Some(Used { lines: 2, ..Used::default() }));
+        assert_eq!(used(text, "a"), Some(Used { lines: 4, can_fail: 2 }));
+        assert_eq!(used(text, "b"), Some(Used { lines: 2, can_fail: 0 }));
         assert_eq!(used(text, "c"), None);
     }
 }

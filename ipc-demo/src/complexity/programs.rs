@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicU32, Ordering::Acquire, Ordering::Release};
 use std::sync::mpsc;
-use std::thread;
+use std::thread::Builder;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -231,7 +231,7 @@ fn signal(_: &Names) -> Result<Message> {
 
 fn std_mpsc(_: &Names) -> Result<Message> {
     let (to, from) = mpsc::channel();
-    let worker = thread::spawn(move || to.send(MESSAGE));
+    let worker = Builder::new().spawn(move || to.send(MESSAGE))?;
     let message = from.recv()?;
     worker.join().unwrap()?;
     Ok(message)

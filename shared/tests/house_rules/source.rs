@@ -112,6 +112,11 @@ pub fn of_shared() -> Vec<Source> {
     files.into_iter().filter(|file| !file.path.ends_with("measure/tests.rs")).collect()
 }
 
+/// What a topic has that is no snippet.
+pub fn of_topic(topic: &str) -> Vec<Source> {
+    ["src", "stage"].iter().flat_map(|folder| below(&Path::new(topic).join(folder))).collect()
+}
+
 /// Every Rust file below a folder of the workspace; none if there is no such folder.
 fn below(folder: &Path) -> Vec<Source> {
     let Ok(entries) = fs::read_dir(root().join(folder)) else { return Vec::new() };
