@@ -143,7 +143,7 @@ fn leave_it_to_luck(stage: &mut Stage, place: Place<'_>) -> Result<[Additions; 2
 fn fix(stage: &mut Stage, place: Place<'_>) -> Result<(Control, Additions)> {
     const PROCESSES: usize = 4; // More than two CPUs hold, so that some are switched out.
     let mut crew = Crew::of(Kind::Processes, PROCESSES, || Ok(place))?;
-    let each = place.go / 4 * stage.by_effort(1, 5, 50);
+    let each = place.go / 4 * stage.by_effort(1, 2, 20);
     let without = control(|| add_at_once(&mut crew, place, Place::add_in_two_steps, each))?;
     let mut fixed = Additions::default();
     for _ in 0..without.crowds {

@@ -96,7 +96,7 @@ fn leave_it_to_luck(stage: &mut Stage) -> Result<[Additions; 2]> {
 
 /// Crowds without a fix, and as many with each.
 fn fix(stage: &mut Stage) -> Result<(Control, [Additions; FIXES.len()])> {
-    let each = stage.by_effort(5_000, 50_000, 500_000);
+    let each = stage.by_effort(5_000, 20_000, 200_000);
     let crowd = |(_, total_of): Mechanism| {
         let total = total_of(Adders::Together { each })?;
         Ok(Additions::that_make(THREADS * each, total))
