@@ -31,7 +31,7 @@ fn what_cannot_be_counted_is_refused_in_a_sentence() {
     let (empty, missing) = (directory.path().join("empty"), directory.path().join("missing"));
     std::fs::write(&empty, "").unwrap();
     for (arguments, file, code, says) in [
-        (["split", "--effort", "quick"], &empty, 1, "the text is empty"),
+        (["split", "--effort", "quick"], &empty, 2, "it is empty"),
         (["split", "--effort", "quick"], &missing, 2, "cannot read"),
         (["workers", "--effort", "quick"], &empty, 2, "workers takes no data of your own"),
     ] {
